@@ -1,0 +1,528 @@
+"""Pairs of text from the usual files, read lazily and checked line by line.
+
+A corpus is named by a spec:
+
+    pairs.tsv                two or more columns between tabs (.txt and unknown endings too); no quoting
+    text.en,text.de          two files whose lines belong together
+    pairs.csv                named columns, quoting as spreadsheets write it
+    pairs.jsonl              one JSON object a line (.json, .ndjson too); fields may be nested: translation.de
+    -  -:csv  -:jsonl        standard input: TSV, or the format named
+    hf:owner/name:train      a Hugging Face dataset, with a configuration hf:owner/name/config:train, or a local folder
+
+Files and standard input may be compressed with gzip or Zstandard. A line ends at "\\n" or "\\r\\n" and nowhere else, so
+that text with a U+2028 or a form feed inside stays one line and aligned files stay aligned.
+"""
+
+import csv
+import gzip
+import importlib
+import io
+import itertools
+import json
+import re
+import sys
+import zlib
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import IO, Any, Literal, NamedTuple
+
+import zstandard
+
+from antiphon.errors import UserError, near
+
+Kind = Literal["", "utf8", "nul", "columns", "format", "unequal", "corrupt"]
+
+SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl", ".ndjson": "jsonl", ".tsv": "tsv"}
+LONGEST_LINE = 1 << 24  # bytes; more is not a line of text
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+UNPACKING_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
+FOREIGN = {  # first bytes -> what such a file is, and what to do with it
+    b"PAR1": "a Parquet file; read it with hf:FOLDER:train",
+    b"ARROW1": "an Arrow file; read it with hf:FOLDER:train",
+    b"PK\x03\x04": "a ZIP archive or a spreadsheet (.xlsx); unpack it, or save the sheet as CSV in UTF-8",
+    b"\xd0\xcf\x11\xe0": "an old Excel or Word document; save it as CSV in UTF-8",
+    b"%PDF": "a PDF document; extract its text first",
+    b"BZh": "a bzip2 file; unpack it with bunzip2",
+    b"\xfd7zXZ": "an xz file; unpack it with unxz",
+    b"7z\xbc\xaf": "a 7z archive; unpack it first",
+    b"SQLite format 3": "an SQLite database; export the table as CSV",
+    b"\xff\xfe": "UTF-16 text; convert it with: iconv -f UTF-16 -t UTF-8",
+    b"\xfe\xff": "UTF-16 text; convert it with: iconv -f UTF-16 -t UTF-8",
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself; fetch it with: git lfs pull",
+}
+
+
+class Pair(NamedTuple):
+    """A source text and its target."""
+
+    source: str
+    target: str
+
+
+class Record(NamedTuple):
+    """A pair as it stands in a file, with what is wrong with it."""
+
+    source: str
+    target: str
+    file: str
+    line: int  # from 1
+    kind: Kind = ""  # "": nothing is wrong
+    problem: str = ""  # what is wrong and what to do, in words
+
+    @property
+    def place(self) -> str:
+        return f"{_called(self.file)}:{self.line}"
+
+
+class Line(NamedTuple):
+    """A line without its ending, its number from 1, and what is wrong with it."""
+
+    text: str
+    number: int
+    kind: Kind = ""
+    problem: str = ""
+
+
+def read(spec: str, source: str = "", target: str = "") -> Iterator[Pair]:
+    """Read the pairs of a corpus, one at a time.
+
+    Args:
+        spec: where the corpus is; see the module's documentation.
+        source: column name or number, or field, of the source; empty: the first column, or the field `source`.
+        target: the same of the target; empty: the second column, or the field `target`.
+
+    Raises:
+        UserError: at the first thing that cannot be read, with file and line; when there is no pair at all.
+    """
+    for r in _sound(spec, records(spec, source, target)):
+        yield Pair(r.source, r.target)
+
+
+def read_sources(spec: str, source: str = "") -> Iterator[str]:
+    """Read source texts alone: a column or field, or, of plain text and standard input, whole lines."""
+    for r in _sound(spec, _records(spec, (source,))):
+        yield r.source
+
+
+def read_lines(path: str | Path) -> Iterator[str]:
+    """Read whole lines of a text file, or of standard input (`-`); a file without lines gives none."""
+    for line in _lines(str(path)):
+        r = _record(str(path), line, line.text)
+        if r.kind:
+            raise UserError(f"{r.place}: {r.problem}")
+        yield r.source
+
+
+def records(spec: str, source: str = "", target: str = "") -> Iterator[Record]:
+    """Read a corpus as `read` does, but hand bad lines over with their problem instead of stopping.
+
+    After a record of kind `corrupt` or `unequal` there is no other.
+
+    Raises:
+        UserError: nothing can be read: no such file, not text, no such column.
+    """
+    return _records(spec, (source, target))
+
+
+def _sound(spec: str, rows: Iterator[Record]) -> Iterator[Record]:
+    empty = True
+    for r in rows:
+        if r.kind:
+            raise UserError(f"{r.place}: {r.problem}")
+        empty = False
+        yield r
+    if empty:
+        raise UserError(f"{spec}: no text in it; give a corpus of at least one pair")
+
+
+def _records(spec: str, wanted: Sequence[str]) -> Iterator[Record]:
+    """Records of a corpus; `wanted` names the columns of one side or of both."""
+    if spec.startswith("hf:"):
+        return _hugging_face(spec, wanted)
+    if spec.startswith("-:"):
+        path, kind = "-", spec.removeprefix("-:")
+        if kind not in ("tsv", "csv", "jsonl"):
+            raise UserError(f"{spec}: no such format on standard input{near(kind, ('tsv', 'csv', 'jsonl'))}")
+    elif "," in spec and not Path(spec).exists():
+        return _aligned(spec, wanted)
+    else:
+        path, kind = spec, _kind(spec)
+        if len(wanted) == 1 and not wanted[0] and kind == "tsv" and _suffix(spec) != ".tsv":
+            return (_record(path, line, line.text) for line in _lines(path))
+    reader = {"tsv": _tsv, "csv": _csv, "jsonl": _jsonl}[kind]
+    return reader(path, wanted)
+
+
+def _called(path: str) -> str:
+    return "standard input" if path == "-" else path
+
+
+def _suffix(path: str) -> str:
+    name = path.lower().removesuffix(".gz").removesuffix(".zst")
+    return Path(name).suffix
+
+
+def _kind(path: str) -> str:
+    return SUFFIXES.get(_suffix(path), "tsv")
+
+
+# Bytes to lines
+
+
+class _Zstandard(io.RawIOBase):
+    """Unpacked bytes of Zstandard frames; unlike the library's own reader it notices a cut end."""
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        self.packed = packed
+        self.ready = memoryview(b"")
+        self.frame: Any = None  # what unpacks the frame begun; None between frames
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        filled = 0
+        while filled < len(buffer) and (self.ready or self._unpack()):
+            count = min(len(buffer) - filled, len(self.ready))
+            buffer[filled : filled + count] = self.ready[:count]
+            self.ready = self.ready[count:]
+            filled += count
+        return filled
+
+    def _unpack(self) -> bool:
+        """Make more bytes ready; False at the end."""
+        while not self.ready:
+            rest = b""
+            if self.frame and self.frame.eof:
+                self.frame, rest = None, self.frame.unused_data
+            data = rest or self.packed.read(1 << 16)
+            if not data and self.frame:
+                raise EOFError("the file ends before its last frame does")
+            if not data:
+                return False
+            self.frame = self.frame or zstandard.ZstdDecompressor().decompressobj()
+            self.ready = memoryview(self.frame.decompress(data))
+        return True
+
+
+@contextmanager
+def _open(path: str) -> Iterator[io.BufferedReader]:
+    """Open a file or standard input, unpacked, and refuse at once what is not text."""
+    with ExitStack() as stack:
+        if path == "-":
+            stream = (
+                sys.stdin.buffer if isinstance(sys.stdin.buffer, io.BufferedReader) else _buffered(sys.stdin.buffer)
+            )
+        else:
+            stream = stack.enter_context(_open_file(path))
+        head = stream.peek(len(ZSTD))
+        if head.startswith(GZIP):
+            stream = _buffered(stack.enter_context(gzip.GzipFile(fileobj=stream, mode="rb")))
+        elif head.startswith(ZSTD):
+            stream = _buffered(_Zstandard(stream))
+        elif head and path.lower().endswith((".gz", ".zst")):
+            raise UserError(f"{path}: not compressed, whatever its name says; rename it, or download it again")
+        try:
+            _refuse_binary(_called(path), stream.peek(1 << 13))
+        except UNPACKING_ERRORS as e:
+            raise UserError(f"{_called(path)}: cannot be unpacked ({e}); download or copy it again") from e
+        yield stream
+
+
+def _buffered(raw: Any) -> io.BufferedReader:
+    return io.BufferedReader(raw, 1 << 16)
+
+
+def _open_file(path: str) -> io.BufferedReader:
+    p = Path(path)
+    try:
+        return _buffered(io.FileIO(p))
+    except FileNotFoundError as e:
+        if not p.parent.is_dir():
+            raise UserError(f"{path}: no such file, and no folder {p.parent}") from e
+        close = get_close_matches(p.name, [f.name for f in p.parent.iterdir()], n=3)
+        hint = f"; did you mean {' or '.join(str(p.with_name(name)) for name in close)}?" if close else ""
+        raise UserError(f"{path}: no such file{hint}") from e
+    except OSError as e:
+        if p.is_dir():
+            raise UserError(f"{path}: a folder; name a file in it, or hf:{path}:train for a dataset's folder") from e
+        raise UserError(f"{path}: cannot be read: {e.strerror}") from e
+
+
+def _refuse_binary(path: str, block: bytes) -> None:
+    """Refuse a file whose first block is not text; a NUL or a bad byte in a text is left to the line it stands in."""
+    for magic, what in FOREIGN.items():
+        if block.startswith(magic):
+            raise UserError(f"{path}: not text, but {what}")
+    if block[257:262] == b"ustar":
+        raise UserError(f"{path}: not text, but a tar archive; unpack it first")
+    nuls = block.count(0)
+    if nuls * 4 > len(block):
+        raise UserError(f"{path}: not UTF-8 text: it looks like UTF-16 or a binary file; save it as UTF-8")
+    if nuls and block.decode("utf-8", "replace").count("\ufffd") * 20 > len(block):
+        raise UserError(f"{path}: not text, but a binary file; give TSV, CSV, JSON lines or two aligned text files")
+
+
+def _lines(path: str) -> Generator[Line, None, None]:
+    """Lines of a file; one that cannot be unpacked to its end gives a last line of kind `corrupt`."""
+    with _open(path) as stream:
+        number = offset = 0
+        while True:
+            number += 1
+            try:
+                raw = stream.readline(LONGEST_LINE)
+            except UNPACKING_ERRORS as e:
+                problem = f"the compressed file breaks off or is damaged here ({e}); download or copy it again"
+                yield Line("", number, "corrupt", problem)
+                return
+            if not raw:
+                return
+            if len(raw) == LONGEST_LINE and not raw.endswith(b"\n"):
+                raise UserError(
+                    f"{_called(path)}:{number}: a line of over {LONGEST_LINE >> 20} MiB; is this one text a line?"
+                )
+            yield _decode(raw, number, offset)
+            offset += len(raw)
+
+
+def _decode(raw: bytes, number: int, offset: int) -> Line:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as e:
+        problem = (
+            f"not UTF-8: byte 0x{raw[e.start]:02x} at byte {e.start + 1} of the line, offset {offset + e.start} of the "
+            "text; convert the file, for example with: iconv -f WINDOWS-1252 -t UTF-8"
+        )
+        return Line(_strip(raw.decode("utf-8", "replace")), number, "utf8", problem)
+    return Line(_strip(text.removeprefix("\ufeff") if number == 1 else text), number)
+
+
+def _strip(text: str) -> str:
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+# Lines to records
+
+
+def _record(file: str, line: Line, source: str, target: str = "") -> Record:
+    if line.kind:
+        return Record(source, target, file, line.number, line.kind, line.problem)
+    if "\0" in source or "\0" in target:
+        return Record(source, target, file, line.number, "nul", "a NUL character in the text; remove it: tr -d '\\000'")
+    return Record(source, target, file, line.number)
+
+
+def _bad(file: str, line: int, kind: Kind, problem: str) -> Record:
+    return Record("", "", file, line, kind, problem)
+
+
+def _aligned(spec: str, wanted: Sequence[str]) -> Iterator[Record]:
+    """Two files, line by line, to the end of both."""
+    paths = spec.split(",")
+    if len(paths) != 2 or not all(paths):
+        raise UserError(f"{spec}: two aligned files are written a.en,a.de; several corpora are given one by one")
+    if all(_suffix(p) in SUFFIXES for p in paths):
+        raise UserError(f"{spec}: aligned files hold plain text, a line a text; several corpora are given one by one")
+    if paths[0] == paths[1] or len(wanted) == 1:
+        raise UserError(f"{spec}: expected {'two different files' if len(wanted) == 2 else 'one file of source text'}")
+    (a, b), last = paths, [0, 0]
+    with closing(_lines(a)) as left, closing(_lines(b)) as right:
+        for x, y in itertools.zip_longest(left, right):
+            broken = next(((f, z) for f, z in ((a, x), (b, y)) if z and z.kind == "corrupt"), None)
+            if broken:
+                yield _record(broken[0], broken[1], "")
+                return
+            last = [x.number if x else last[0], y.number if y else last[1]]
+            if x and y:
+                yield _record(b, y, x.text, y.text) if y.kind else _record(a, x, x.text, y.text)
+    if last[0] != last[1]:
+        longer = a if last[0] > last[1] else b
+        counts = f"{a} has {last[0]} lines and {b} has {last[1]}"
+        problem = f"this line has no partner: {counts}; aligned files need as many lines each"
+        yield _bad(longer, min(last) + 1, "unequal", problem)
+
+
+def _tsv(path: str, wanted: Sequence[str]) -> Iterator[Record]:
+    lines = _lines(path)
+    if all(w == "" or w.isdecimal() for w in wanted):
+        places = _places(path, wanted, ())
+    else:
+        header = next(lines, Line("", 1))
+        if header.kind:
+            yield _record(path, header, "")
+        if header.kind == "corrupt":
+            return
+        places = _places(path, wanted, header.text.split("\t"))
+    needed = max(places) + 1
+    for line in lines:
+        columns = line.text.split("\t") if line.text else [""] * needed  # an empty line is an empty pair
+        if line.kind == "corrupt":
+            yield _record(path, line, "")
+        elif len(columns) < needed:
+            yield _bad(path, line.number, "columns", _too_few(len(columns), needed, "a tab"))
+        else:
+            yield _record(path, line, *[columns[i] for i in places])
+
+
+def _too_few(found: int, needed: int, separator: str) -> str:
+    columns = f"{found} column{'s' if found > 1 else ''}"
+    hint = "; two aligned files are given as a.en,a.de" if found == 1 and separator == "a tab" else ""
+    return f"{columns} where {needed} are needed; put {separator} between source and target{hint}"
+
+
+def _csv(path: str, wanted: Sequence[str]) -> Iterator[Record]:
+    current = Line("", 0)
+
+    def texts() -> Iterator[str]:
+        nonlocal current
+        for line in _lines(path):
+            # A row may span lines: its problem is that of the first bad one.
+            current = line if not current.kind else current
+            yield line.text + "\n"
+
+    rows = csv.reader(texts(), strict=True)
+    header: list[str] = []
+    while True:
+        current, first = Line("", 0), rows.line_num + 1
+        try:
+            row = next(rows, None)
+        except csv.Error as e:
+            problem = f"not valid CSV ({e}): a quotation mark is left open, or one inside a field is not doubled"
+            yield _bad(path, first, "format", problem)
+            continue
+        if row is None:
+            return
+        line = current if current.kind else Line("", first)
+        if line.kind == "corrupt":
+            yield _record(path, line, "")
+        elif not header:
+            if row:
+                header, places = row, _places(path, wanted, row)
+                needed = max(places) + 1
+        elif row and len(row) < needed:
+            yield _bad(path, first, "columns", _too_few(len(row), needed, "a comma"))
+        else:
+            row = row or [""] * needed
+            yield _record(path, line, *[row[i] for i in places])
+
+
+def _places(path: str, wanted: Sequence[str], header: Sequence[str]) -> list[int]:
+    """Positions, from 0, of the columns wanted; without a header they are numbers."""
+    places, path = [], _called(path)
+    for side, name, default in zip(("source", "target"), wanted, (0, 1), strict=False):
+        if name == "":
+            place = default
+        elif name in header:
+            place = header.index(name)
+        elif name.isdecimal() and int(name) > 0:
+            place = int(name) - 1
+        elif name.isdecimal():
+            raise UserError(f"{path}: {side} column {name}: columns are counted from 1")
+        else:
+            raise UserError(f"{path}:1: no {side} column '{name}' in the header{near(name, header)}")
+        if header and place >= len(header):
+            other = next((c for c in ";\t|" if c in header[0]), None) if len(header) == 1 else None
+            hint = f"; columns are separated by {other!r} here: save the file with commas" if other else ""
+            raise UserError(f"{path}:1: no column {place + 1} for the {side}: the header is {', '.join(header)}{hint}")
+        places.append(place)
+    if len(set(places)) < len(places):
+        raise UserError(f"{path}: source and target are the same column, {places[0] + 1}; name both columns")
+    return places
+
+
+def _jsonl(path: str, wanted: Sequence[str]) -> Iterator[Record]:
+    fields = _fields(path, wanted)
+    for line in _lines(path):
+        if line.kind == "corrupt" or not line.text.strip():  # an empty line is an empty pair
+            yield _record(path, line, "")
+            continue
+        if line.kind:
+            yield _bad(path, line.number, line.kind, line.problem)
+            continue
+        try:
+            value = json.loads(line.text)
+        except (ValueError, RecursionError) as e:
+            array = line.number == 1 and line.text.lstrip().startswith("[")
+            advice = "write a JSON array as lines with: jq -c '.[]'" if array else "each line must be one JSON object"
+            yield _bad(path, line.number, "format", f"not JSON: {e}; {advice}")
+            continue
+        yield _from_object(path, line.number, value, fields)
+
+
+def _fields(path: str, wanted: Sequence[str]) -> list[str]:
+    fields = [name or default for name, default in zip(wanted, ("source", "target"), strict=False)]
+    if len(set(fields)) < len(fields):
+        raise UserError(f"{path}: source and target are the same field, '{fields[0]}'; name both fields")
+    return fields
+
+
+def _from_object(file: str, number: int, value: Any, fields: Sequence[str]) -> Record:
+    """Take the fields wanted out of a JSON object or a dataset's row."""
+    if not isinstance(value, dict):
+        advice = "; write a JSON array as lines with: jq -c '.[]'" if isinstance(value, list) else ""
+        return _bad(file, number, "format", f"a {_json_type(value)} where an object is needed{advice}")
+    texts = []
+    for field in fields:
+        try:
+            text = _dig(value, field)
+        except KeyError:
+            known = list(_names(value))
+            return _bad(file, number, "columns", f"no field '{field}'{near(field, known)}")
+        if isinstance(text, list) and text:  # several references: the first is the target
+            text = text[0]
+        if not isinstance(text, str):
+            return _bad(file, number, "columns", f"field '{field}' is a {_json_type(text)}, not a string")
+        if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+            return _bad(file, number, "utf8", f"field '{field}' has half a surrogate pair, which is no character")
+        texts.append(text)
+    return _record(file, Line("", number), *texts)
+
+
+def _dig(value: Any, path: str) -> Any:
+    """Value at a dotted path; a key that itself has dots goes first."""
+    if isinstance(value, dict) and path in value:
+        return value[path]
+    head, dot, rest = path.partition(".")
+    if not (dot and isinstance(value, dict)):
+        raise KeyError(path)
+    return _dig(value[head], rest)
+
+
+def _names(value: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            yield from _names(inner, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _json_type(value: Any) -> str:
+    names = {dict: "object", list: "list", str: "string", bool: "boolean", int: "number", float: "number"}
+    return names.get(type(value), "null")
+
+
+def _hugging_face(spec: str, wanted: Sequence[str]) -> Iterator[Record]:
+    """Rows of a Hugging Face dataset, streamed; a slice of a split (`train[:1%]`) is loaded memory-mapped."""
+    match = re.fullmatch(r"hf:(.+):([\w.+-]+(?:\[.*\])?)", spec)
+    if not match:
+        raise UserError(f"{spec}: write it as hf:owner/name:split or hf:owner/name/config:split")
+    name, split = match.groups()
+    parts = name.split("/")
+    config = None
+    if not Path(name).exists() and len(parts) == 3:
+        name, config = "/".join(parts[:2]), parts[2]
+    try:
+        datasets = importlib.import_module("datasets")
+    except ImportError as e:
+        raise UserError(f'{spec}: needs the package datasets: pip install "antiphon[hf]"') from e
+    fields = _fields(spec, wanted)
+    try:
+        rows: Iterable[Any] = datasets.load_dataset(name, config, split=split, streaming="[" not in split)
+        numbered = enumerate(rows, start=1)
+        first = next(numbered, None)
+    except Exception as e:  # the library raises anything from OSError to its own kinds
+        raise UserError(f"{spec}: the dataset cannot be loaded: {type(e).__name__}: {e}") from e
+    for number, row in itertools.chain([first] if first else [], numbered):
+        yield _from_object(spec, number, row, fields)
