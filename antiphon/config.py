@@ -92,8 +92,8 @@ class Model(Section):
     decoder: DecoderKind = option(
         "over_outputs",
         "`initial`: first state only (Sutskever 2014); `context`: c at every step (Cho 2014); `bahdanau`: attend with "
-        "s_{t-1}, then update; `input_feeding`: update, attend, feed back (Luong 2015); `over_outputs`: attend with all "
-        "the decoder's outputs at once (Luong without feeding, TensorFlow's tutorial)",
+        "s_{t-1}, then update; `input_feeding`: update, attend, feed back (Luong 2015); `over_outputs`: attend with "
+        "all the decoder's outputs at once (Luong without feeding, TensorFlow's tutorial)",
     )
     decoder_hidden: Count = option(512, "decoder units a layer")
     decoder_layers: Count = option(1, "decoder depth")
@@ -105,8 +105,8 @@ class Model(Section):
     )
     readout: Readout = option(
         "tanh",
-        "from state and context to the output layer: `linear`, `tanh` (Luong eq. 5), `maxout` (Bahdanau's deep output), "
-        "`residual` (add and layer norm, the tutorial)",
+        "from state and context to the output layer: `linear`, `tanh` (Luong eq. 5), `maxout` (Bahdanau's deep "
+        "output), `residual` (add and layer norm, the tutorial)",
     )
     readout_size: Whole = option(0, "units of the readout; 0: as the embedding where tied, else as the decoder")
     tie: Tie = option("none", "share embeddings: `decoder`: target embedding and output layer; `all`: the source's too")

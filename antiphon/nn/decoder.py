@@ -1,0 +1,227 @@
+"""The decoder: from the encoder's memory and the pieces so far to the vector that the output layer reads.
+
+Decoders come in two orders. In `ParallelDecoder` the recurrence never sees the attention, so a whole target runs in one
+call; in `StepwiseDecoder` each state depends on what was attended to before it, so a target runs step by step. Both
+decode hypotheses by the same `step`, which is pure: same inputs, same outputs, nothing kept on the module.
+
+Shapes: B sentences, S source pieces, T target positions, K hypotheses a sentence, E embedding, D decoder state,
+L layers, C context, R readout. A decoder's state is named tensors, batch first: `s` [B, K, L, D] (and `cell`, the
+LSTM's memory cells), `feed` [B, K, R] for input feeding, `coverage` [B, K, S].
+"""
+
+import torch
+from torch import Tensor, nn
+
+from antiphon.nn.attention import Attention, Memory, MultiHead
+from antiphon.nn.recurrent import Recurrent, State, layer
+
+Named = dict[str, Tensor]
+
+
+class Readout(nn.Module):
+    """From a state, its context and the previous piece to what the output layer reads: a "deep output" (Pascanu 2014).
+
+    linear: W [s_t; c_t], or s_t itself where there is no context (Sutskever 2014)
+    tanh: tanh(W_c [c_t; s_t]) (Luong 2015, eq. 5)
+    maxout: max over pairs of U_o s + V_o E y_{t-1} + C_o c_t (Bahdanau 2015, A.2.2)
+    residual: layer norm of s_t + c_t (TensorFlow's tutorial)
+    """
+
+    def __init__(self, kind: str, state_size: int, context_size: int, embedding: int, size: int) -> None:
+        super().__init__()
+        self.kind = kind
+        joined = state_size + context_size
+        self.out: nn.Module
+        if kind == "maxout":
+            self.out = nn.Linear(joined + embedding, 2 * size)
+        elif kind == "residual":
+            self.out = nn.LayerNorm(size)
+        elif kind == "linear" and joined == size:
+            self.out = nn.Identity()
+        else:
+            self.out = nn.Linear(joined, size)
+
+    def forward(self, s: Tensor, c: Tensor | None, y: Tensor) -> Tensor:
+        """s [.., D], c [.., C] or None, y (the previous piece's embedding) [.., E] -> [.., R]."""
+        if self.kind == "residual":
+            return self.out(s if c is None else s + c)
+        joined = s if c is None else torch.cat([s, c], -1)
+        if self.kind == "maxout":
+            t = self.out(torch.cat([joined, y], -1))
+            return t.unflatten(-1, (-1, 2)).amax(-1)
+        r = self.out(joined)
+        return torch.tanh(r) if self.kind == "tanh" else r
+
+
+class Stack(nn.Module):
+    """The decoder's recurrent layers."""
+
+    def __init__(
+        self, cell: str, input_size: int, hidden: int, layers: int, *, residual: bool, layer_norm: str, dropout: float
+    ) -> None:
+        super().__init__()
+        self.cell, self.residual = cell, residual
+        sizes = [input_size] + [hidden] * (layers - 1)
+        self.layers = nn.ModuleList(layer(cell, size, hidden, layer_norm) for size in sizes)
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden) if layer_norm == "output" else nn.Identity() for _ in sizes)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, state: Named) -> tuple[Tensor, Named]:
+        """Run whole sequences, one a sentence: x [B, T, I], state with K = 1 -> outputs [B, T, D], last state."""
+        after: list[State] = []
+        for i, (recurrent, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
+            y, last = recurrent(x, tuple(part[:, 0, i].contiguous() for part in self._parts(state)))
+            x = self._join(x, self.dropout(norm(y)))
+            after.append(last)
+        return x, {name: part.unsqueeze(1) for name, part in self._named(after, 1).items()}
+
+    def step(self, x: Tensor, state: Named) -> tuple[Tensor, Named]:
+        """Run one position of every hypothesis: x [B, K, I], state -> the top output [B, K, D], new state."""
+        shape = x.shape[:2]
+        after: list[State] = []
+        for i, (recurrent, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
+            assert isinstance(recurrent, Recurrent)
+            before = tuple(part[:, :, i].flatten(0, 1) for part in self._parts(state))
+            new = tuple(part.unflatten(0, shape) for part in recurrent.step(x.flatten(0, 1), before))
+            x = self._join(x, self.dropout(norm(new[0])))
+            after.append(new)
+        return x, self._named(after, 2)
+
+    def _join(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + y if self.residual and x.shape == y.shape else y
+
+    def _parts(self, state: Named) -> State:
+        return (state["s"], state["cell"]) if self.cell == "lstm" else (state["s"],)
+
+    @staticmethod
+    def _named(states: list[State], dim: int) -> Named:
+        parts = (torch.stack(part, dim) for part in zip(*states, strict=True))
+        return dict(zip(("s", "cell"), parts, strict=False))
+
+
+class ParallelDecoder(nn.Module):
+    """Decoders whose recurrence never sees the attention: a whole target in one call.
+
+    Without attention: s_t = f(y_{t-1}, s_{t-1}) (Sutskever 2014), or s_t = f(y_{t-1}, s_{t-1}, c) with the source's
+    vector c at every step and in the readout (Cho 2014, eq. 10). With attention: s_t = f(y_{t-1}, s_{t-1}), then
+    c_t = attend(s_t) for all t together (Luong 2015 without input feeding; TensorFlow's tutorial).
+    """
+
+    def __init__(self, stack: Stack, attention: Attention | MultiHead | None, readout: Readout, context: bool) -> None:
+        super().__init__()
+        self.stack, self.attention, self.readout, self.context = stack, attention, readout, context
+
+    def start(self, state: Named, memory: Memory) -> Named:
+        """The state before the first piece, from the bridge's."""
+        return state
+
+    def forward(self, y: Tensor, state: Named, memory: Memory) -> tuple[Tensor, Tensor | None]:
+        """Run whole targets: y [B, T, E] -> readouts [B, T, R] and alpha [B, T, S], None without attention."""
+        s, _ = self.stack(self._input(y, memory), state)
+        return self._attend(s, y, memory)
+
+    def step(self, y: Tensor, state: Named, memory: Memory) -> tuple[Tensor, Named, Tensor | None]:
+        """Run one position of every hypothesis: y [B, K, E] -> readout [B, K, R], new state, alpha [B, K, S]."""
+        s, state = self.stack.step(self._input(y, memory), state)
+        readout, alpha = self._attend(s, y, memory)
+        return readout, state, alpha
+
+    def _input(self, y: Tensor, memory: Memory) -> Tensor:
+        return torch.cat([y, self._fixed(y, memory)], -1) if self.context else y
+
+    def _attend(self, s: Tensor, y: Tensor, memory: Memory) -> tuple[Tensor, Tensor | None]:
+        if self.attention is None:
+            return self.readout(s, self._fixed(y, memory) if self.context else None, y), None
+        c, alpha = self.attention(s, memory)
+        return self.readout(s, c, y), alpha
+
+    @staticmethod
+    def _fixed(y: Tensor, memory: Memory) -> Tensor:
+        return memory.c.unsqueeze(1).expand(-1, y.shape[1], -1)  # [B, T or K, C]
+
+
+class StepwiseDecoder(nn.Module):
+    """Decoders whose recurrence sees the attention.
+
+    Bahdanau (2015, A.2.2): c_t = attend(s_{t-1}), then s_t = f(y_{t-1}, s_{t-1}, c_t); a maxout readout takes s_{t-1},
+    as there, any other s_t. Input feeding (Luong 2015, section 3.3): s_t = f([y_{t-1}; r_{t-1}], s_{t-1}), then
+    c_t = attend(s_t) and r_t = readout(s_t, c_t).
+    """
+
+    def __init__(
+        self, stack: Stack, attention: Attention | MultiHead, readout: Readout, *, feeding: bool, feed_size: int
+    ) -> None:
+        super().__init__()
+        self.stack, self.attention, self.readout = stack, attention, readout
+        self.feeding, self.feed_size = feeding, feed_size
+        self.coverage = isinstance(attention, Attention) and attention.w_c is not None
+
+    def start(self, state: Named, memory: Memory) -> Named:
+        """The state before the first piece, from the bridge's."""
+        batch, length = memory.mask.shape
+        state = dict(state)
+        if self.feeding:
+            state["feed"] = state["s"].new_zeros(batch, 1, self.feed_size)
+        if self.coverage:
+            state["coverage"] = state["s"].new_zeros(batch, 1, length)
+        return state
+
+    def forward(self, y: Tensor, state: Named, memory: Memory) -> tuple[Tensor, Tensor | None]:
+        """Run whole targets: y [B, T, E] -> readouts [B, T, R] and alpha [B, T, S]."""
+        readouts, alphas = [], []
+        for t in range(y.shape[1]):
+            readout, state, alpha = self.step(y[:, t : t + 1], state, memory)
+            readouts.append(readout)
+            alphas.append(alpha)
+        return torch.cat(readouts, 1), torch.cat(alphas, 1)
+
+    def step(self, y: Tensor, state: Named, memory: Memory) -> tuple[Tensor, Named, Tensor]:
+        """Run one position of every hypothesis: y [B, K, E] -> readout [B, K, R], new state, alpha [B, K, S]."""
+        coverage = state.get("coverage")
+        if self.feeding:
+            s, after = self.stack.step(torch.cat([y, state["feed"]], -1), state)
+            c, alpha = self.attention(s, memory, coverage)
+            readout = self.readout(s, c, y)
+            after["feed"] = readout
+        else:
+            s_before = state["s"][:, :, -1]
+            c, alpha = self.attention(s_before, memory, coverage)
+            s, after = self.stack.step(torch.cat([y, c], -1), state)
+            readout = self.readout(s_before if self.readout.kind == "maxout" else s, c, y)
+        if coverage is not None:
+            after["coverage"] = coverage + alpha
+        return readout, after, alpha
+
+
+class Bridge(nn.Module):
+    """The decoder's first state from the encoder's last.
+
+    zero: nothing is handed over
+    last: layer by layer, as it is (Sutskever 2014)
+    dense: tanh(W h) layer by layer (Cho 2014, A.1.2); the LSTM's cells by a linear map
+    backward: s_0 = tanh(W_s h_1), h_1 of the backward direction (Bahdanau 2015, A.2.2)
+    """
+
+    def __init__(self, kind: str, cell: str, source_size: int, hidden: int, layers: int) -> None:
+        super().__init__()
+        self.kind, self.cell, self.hidden, self.count = kind, cell, hidden, layers
+        dense = layers if kind in ("dense", "backward") else 0
+        self.state = nn.ModuleList(nn.Linear(source_size, hidden) for _ in range(dense))
+        self.memory_cell = nn.ModuleList(nn.Linear(source_size, hidden) for _ in range(dense if cell == "lstm" else 0))
+
+    def forward(self, final: list[State]) -> Named:
+        """Each encoder layer's last state, parts [B, R, H] -> `s` and, for LSTM, `cell`, each [B, 1, L, D]."""
+        # The decoder's layer l takes the encoder's layer l, and its top one where the encoder is shallower.
+        states = [final[min(i, len(final) - 1)] for i in range(self.count)]
+        h = [s[0][:, -1] if self.kind == "backward" else s[0].flatten(1) for s in states]
+        if self.kind == "zero":
+            zero = h[0].new_zeros(len(h[0]), 1, self.count, self.hidden)
+            return {"s": zero, "cell": zero} if self.cell == "lstm" else {"s": zero}
+        named = {
+            "s": torch.stack([torch.tanh(w(x)) for w, x in zip(self.state, h, strict=True)] if self.state else h, 1)
+        }
+        if self.cell == "lstm":
+            c = [s[-1][:, -1] if self.kind == "backward" else s[-1].flatten(1) for s in states]
+            cells = self.memory_cell
+            named["cell"] = torch.stack([w(x) for w, x in zip(cells, c, strict=True)] if cells else c, 1)
+        return {name: part.unsqueeze(1) for name, part in named.items()}

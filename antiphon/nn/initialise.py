@@ -1,0 +1,85 @@
+"""First weights, as the papers' tables give them."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from antiphon.nn.attention import Additive
+from antiphon.nn.recurrent import GATES, Recurrent
+
+
+def initialise(model: nn.Module, scheme: str, scale: float) -> None:
+    """Set every weight of a model, drawing from PyTorch's generator.
+
+    Args:
+        model: the module whose weights are set in place.
+        scheme: `default` (Glorot, orthogonal recurrence, LSTM forget gates open), `uniform` (Sutskever 2014, Luong
+            2015), `bahdanau2015` (A.2.3 there) or `keras` (TensorFlow's tutorial).
+        scale: half-width of `uniform`.
+    """
+    if scheme == "uniform":
+        for weight in model.parameters():
+            nn.init.uniform_(weight, -scale, scale)
+    else:
+        matrix, embedding = SCHEMES[scheme]
+        for module in model.modules():
+            _set(module, matrix, embedding)
+        if scheme == "bahdanau2015":
+            _bahdanau_alignment(model)
+        else:
+            _open_forget_gates(model)
+    for module in model.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.reset_parameters()
+
+
+def _normal(std: float) -> Callable[[Tensor], Tensor]:
+    return lambda weight: nn.init.normal_(weight, 0.0, std)
+
+
+def _unit_rows(weight: Tensor) -> Tensor:
+    return nn.init.normal_(weight, 0.0, weight.shape[1] ** -0.5)
+
+
+def _narrow(weight: Tensor) -> Tensor:
+    return nn.init.uniform_(weight, -0.05, 0.05)
+
+
+# scheme -> (matrices, embeddings)
+SCHEMES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "default": (nn.init.xavier_uniform_, _unit_rows),
+    "bahdanau2015": (_normal(0.01), _normal(0.01)),
+    "keras": (nn.init.xavier_uniform_, _narrow),
+}
+
+
+def _set(module: nn.Module, matrix: Callable[[Tensor], Tensor], embedding: Callable[[Tensor], Tensor]) -> None:
+    if isinstance(module, Recurrent):
+        for block in module.weight_ih.data.chunk(GATES[module.cell]):
+            matrix(block)
+        for block in module.weight_hh.data.chunk(GATES[module.cell]):
+            nn.init.orthogonal_(block)
+        nn.init.zeros_(module.bias_ih)
+        nn.init.zeros_(module.bias_hh)
+    elif isinstance(module, nn.Linear):
+        matrix(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Embedding):
+        embedding(module.weight)
+
+
+def _open_forget_gates(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, Recurrent) and module.cell == "lstm":
+            with torch.no_grad():
+                module.bias_ih[module.hidden : 2 * module.hidden] = 1.0
+
+
+def _bahdanau_alignment(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, Additive):
+            nn.init.normal_(module.W_a.weight, 0.0, 0.001)
+            nn.init.normal_(module.U_a.weight, 0.0, 0.001)
+            nn.init.zeros_(module.v_a.weight)

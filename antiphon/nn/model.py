@@ -1,0 +1,200 @@
+"""A sequence-to-sequence model: embeddings, encoder, bridge, decoder, output layer.
+
+Shapes: B sentences, S source pieces, T target positions, K hypotheses a sentence, E embedding, R readout, V vocabulary.
+Ids are padded on the right with PAD; sources end with EOS; targets are fed from BOS and predicted up to EOS.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from antiphon import config
+from antiphon.errors import UserError
+from antiphon.nn.attention import Attention, Memory, MultiHead
+from antiphon.nn.decoder import Bridge, Named, ParallelDecoder, Readout, Stack, StepwiseDecoder
+from antiphon.nn.encoder import Encoder
+from antiphon.nn.initialise import initialise
+from antiphon.nn.kernels import output_loss
+from antiphon.text import BOS, PAD
+
+
+class Loss(NamedTuple):
+    """What a batch cost, summed over its target pieces."""
+
+    total: Tensor  # []  label-smoothed cross entropy, in nats; this is what is differentiated
+    nll: Tensor  # []  negative log-likelihood, in nats
+    pieces: int  # target pieces, EOS included
+
+
+class Model(nn.Module):
+    """p(y_t | y_<t, x) of an encoder and a decoder."""
+
+    def __init__(
+        self,
+        source_embedding: nn.Embedding,
+        target_embedding: nn.Embedding,
+        encoder: Encoder,
+        summary: nn.Module | None,
+        bridge: Bridge,
+        decoder: ParallelDecoder | StepwiseDecoder,
+        output: nn.Linear,
+        *,
+        dropout_embedding: float,
+        dropout_word: float,
+        dropout_output: float,
+    ) -> None:
+        super().__init__()
+        self.source_embedding, self.target_embedding = source_embedding, target_embedding
+        self.encoder, self.summary, self.bridge, self.decoder, self.output = encoder, summary, bridge, decoder, output
+        self.dropout_embedding = nn.Dropout(dropout_embedding)
+        self.dropout_word = nn.Dropout(dropout_word)
+        self.dropout_output = nn.Dropout(dropout_output)
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of target pieces."""
+        return self.output.weight.shape[0]
+
+    def encode(self, sources: Tensor) -> tuple[Memory, Named]:
+        """Read sources [B, S]; return the memory and the decoder's state before the first piece (K = 1)."""
+        mask = sources != PAD
+        h, final = self.encoder(self._embed(self.source_embedding, sources), mask)
+        last = final[-1][0].flatten(1)  # [B, R H]
+        weighed, keys = (h, h) if self.decoder.attention is None else self.decoder.attention.prepare(h)
+        memory = Memory(weighed, keys, mask, last if self.summary is None else torch.tanh(self.summary(last)))
+        return memory, self.decoder.start(self.bridge(final), memory)
+
+    def step(self, tokens: Tensor, state: Named, memory: Memory) -> tuple[Tensor, Named, Tensor | None]:
+        """One step of every hypothesis: pieces before [B, K] -> logits [B, K, V], new state, alpha [B, K, S]."""
+        readout, state, alpha = self.decoder.step(self._embed(self.target_embedding, tokens), state, memory)
+        return self.output(self.dropout_output(readout)), state, alpha
+
+    def forward(self, sources: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Teacher-forced readouts [B, T, R] and alpha [B, T, S] for sources [B, S] and target inputs [B, T]."""
+        memory, state = self.encode(sources)
+        readout, alpha = self.decoder(self._embed(self.target_embedding, targets), state, memory)
+        return self.dropout_output(readout), alpha
+
+    def loss(self, sources: Tensor, targets: Tensor, smoothing: float = 0.0, inputs: Tensor | None = None) -> Loss:
+        """Cross entropy of targets [B, T] (ending in EOS, padded) given sources [B, S].
+
+        Args:
+            sources: source ids.
+            targets: target ids.
+            smoothing: label smoothing.
+            inputs: pieces fed instead of the shifted targets, for scheduled sampling [B, T].
+        """
+        readout, _ = self(sources, shifted(targets) if inputs is None else inputs)
+        real = targets != PAD
+        total, nll = output_loss(readout[real], self.output.weight, self.output.bias, targets[real], smoothing)
+        return Loss(total, nll, int(real.sum()))
+
+    def _embed(self, embedding: nn.Embedding, ids: Tensor) -> Tensor:
+        x = self.dropout_embedding(embedding(ids))  # [B, T, E]
+        if self.training and self.dropout_word.p:
+            x = x * self.dropout_word(x.new_ones(*ids.shape, 1))
+        return x
+
+
+def shifted(targets: Tensor) -> Tensor:
+    """The decoder's inputs: targets [B, T] moved right behind BOS."""
+    return torch.cat([torch.full_like(targets[:, :1], BOS), targets[:, :-1]], 1)
+
+
+def build(options: config.Model, source_vocabulary: int, target_vocabulary: int) -> Model:
+    """Make a model with its first weights; the one place that reads the model's configuration.
+
+    Args:
+        options: the `[model]` section.
+        source_vocabulary: number of source pieces.
+        target_vocabulary: number of target pieces.
+
+    Raises:
+        UserError: two options do not fit together, such as sizes that must agree.
+    """
+    o = options
+    encoder = Encoder(
+        o.cell, o.embedding, o.encoder_hidden, o.encoder_layers, bidirectional=o.bidirectional, merge=o.merge,
+        residual=o.residual, reverse=o.reverse_source, layer_norm=o.layer_norm, dropout=o.dropout_recurrent,
+    )  # fmt: skip
+    _check_sizes(o, encoder)
+    readout_size = _readout_size(o)
+    attention = _attention(o, encoder.size)
+    summary_size = encoder.directions * encoder.hidden
+    summary = nn.Linear(summary_size, o.decoder_hidden) if o.decoder == "context" else None
+    context_size = attention.size if attention else o.decoder_hidden if summary else 0
+    feed = {"context": context_size, "bahdanau": context_size, "input_feeding": readout_size}.get(o.decoder, 0)
+    stack = Stack(
+        o.cell, o.embedding + feed, o.decoder_hidden, o.decoder_layers,
+        residual=o.residual, layer_norm=o.layer_norm, dropout=o.dropout_recurrent,
+    )  # fmt: skip
+    readout = Readout(o.readout, o.decoder_hidden, context_size, o.embedding, readout_size)
+    decoder: ParallelDecoder | StepwiseDecoder
+    if attention and o.decoder in ("bahdanau", "input_feeding"):
+        feeding = o.decoder == "input_feeding"
+        decoder = StepwiseDecoder(stack, attention, readout, feeding=feeding, feed_size=readout_size)
+    else:
+        decoder = ParallelDecoder(stack, attention, readout, context=o.decoder == "context")
+    bridge_size = encoder.hidden if o.bridge == "backward" else summary_size
+    target_embedding = nn.Embedding(target_vocabulary, o.embedding)
+    model = Model(
+        target_embedding if o.tie == "all" else nn.Embedding(source_vocabulary, o.embedding),
+        target_embedding,
+        encoder,
+        summary,
+        Bridge(o.bridge, o.cell, bridge_size, o.decoder_hidden, o.decoder_layers),
+        decoder,
+        nn.Linear(readout_size, target_vocabulary),
+        dropout_embedding=o.dropout_embedding,
+        dropout_word=o.dropout_word,
+        dropout_output=o.dropout_output,
+    )
+    if o.tie != "none":
+        model.output.weight = target_embedding.weight
+    initialise(model, o.init, o.init_scale)
+    if o.tie != "none" and o.init != "uniform":
+        # Tied weights are the embedding's, not the output layer's: set them last.
+        nn.init.normal_(target_embedding.weight, 0.0, o.embedding**-0.5)
+    return model
+
+
+def _attention(o: config.Model, memory_size: int) -> Attention | MultiHead | None:
+    if o.decoder in ("initial", "context"):
+        return None
+    if o.score == "multi_head":
+        out = o.decoder_hidden if o.readout == "residual" else o.attention_size
+        return MultiHead(o.decoder_hidden, memory_size, o.attention_size, o.heads, out)
+    return Attention(o.score, o.decoder_hidden, memory_size, o.attention_size, o.coverage)
+
+
+def _readout_size(o: config.Model) -> int:
+    if o.readout == "residual":
+        return o.decoder_hidden
+    return o.readout_size or (o.decoder_hidden if o.tie == "none" else o.embedding)
+
+
+def _check_sizes(o: config.Model, encoder: Encoder) -> None:
+    """Refuse sizes that do not fit, with the numbers and what to set."""
+    attends = o.decoder not in ("initial", "context")
+    memory, last = encoder.size, encoder.directions * encoder.hidden
+    if attends and o.score in ("dot", "scaled_dot") and memory != o.decoder_hidden:
+        raise UserError(
+            f"model.score = '{o.score}' compares states of one size, but the encoder's have {memory} units and the "
+            f"decoder's {o.decoder_hidden}: set model.decoder_hidden = {memory}, or model.score = 'general'"
+        )
+    if o.bridge == "last" and last != o.decoder_hidden:
+        raise UserError(
+            f"model.bridge = 'last' hands {last} units to a decoder of {o.decoder_hidden}: "
+            f"set model.decoder_hidden = {last}, or model.bridge = 'dense'"
+        )
+    if o.tie != "none" and _readout_size(o) != o.embedding:
+        raise UserError(
+            f"model.tie = '{o.tie}' needs a readout as wide as the embedding, but it has {_readout_size(o)} units "
+            f"and the embedding {o.embedding}: set model.readout_size = {o.embedding}, or model.tie = 'none'"
+        )
+    if o.readout == "residual" and attends and o.score != "multi_head" and memory != o.decoder_hidden:
+        raise UserError(
+            f"model.readout = 'residual' adds a context of {memory} units to a state of {o.decoder_hidden}: "
+            f"set model.score = 'multi_head', or model.decoder_hidden = {memory}"
+        )

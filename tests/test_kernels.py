@@ -1,0 +1,51 @@
+"""The fused kernels against their plain twins."""
+
+import pytest
+import torch
+
+from antiphon.nn import kernels
+
+N, R, V = 1100, 7, 13
+
+
+def inputs() -> tuple[torch.Tensor, ...]:
+    torch.manual_seed(0)
+    r, weight, bias = (torch.randn(*s, dtype=torch.float64, requires_grad=True) for s in ((N, R), (V, R), (V,)))
+    return r, weight, bias, torch.randint(0, V, (N,))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_output_loss_equals_its_plain_twin(smoothing: float) -> None:
+    r, weight, bias, targets = inputs()
+    assert N > kernels.CHUNK  # more than one chunk, the last one short
+    fused = kernels.output_loss(r, weight, bias, targets, smoothing)
+    grads = torch.autograd.grad(fused[0] * 0.5, (r, weight, bias))
+    plain = kernels.plain_output_loss(r, weight, bias, targets, smoothing)
+    expected = torch.autograd.grad(plain[0] * 0.5, (r, weight, bias))
+    for a, b in zip((*fused, *grads), (*plain, *expected), strict=True):
+        torch.testing.assert_close(a, b)
+    with torch.no_grad():
+        torch.testing.assert_close(kernels.output_loss(r, weight, bias, targets, smoothing), plain)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_output_loss_gradients(smoothing: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "CHUNK", 4)
+    r, weight, bias, targets = inputs()
+    rows = r[:6].detach().requires_grad_()
+    assert torch.autograd.gradcheck(lambda *a: kernels.output_loss(*a, targets[:6], smoothing)[0], (rows, weight, bias))
+
+
+def test_output_loss_in_bfloat16_is_near() -> None:
+    r, weight, bias, targets = (x.detach().float() if x.is_floating_point() else x for x in inputs())
+    for x in (r, weight, bias):
+        x.requires_grad_()
+    plain = kernels.plain_output_loss(r, weight, bias, targets, 0.1)
+    expected = torch.autograd.grad(plain[0], (r, weight, bias))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        fused = kernels.output_loss(r, weight, bias, targets, 0.1)
+    assert fused[0].dtype == torch.float32
+    grads = torch.autograd.grad(fused[0], (r, weight, bias))
+    torch.testing.assert_close(fused[0], plain[0], rtol=2e-3, atol=0)
+    for a, b in zip(grads, expected, strict=True):
+        assert (a - b).norm() / b.norm() < 0.02
