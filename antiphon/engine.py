@@ -1,0 +1,79 @@
+"""What a search asks of a model: start on some sources, then one step for all hypotheses at a time.
+
+Shapes: B sentences, K hypotheses a sentence, k best next tokens, S source positions.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+State = Any  # the engine's own: the encoder's memory and the decoder's state; a search only hands it back
+
+
+class Step(NamedTuple):
+    """What the model says after reading one more token of every hypothesis."""
+
+    scores: NDArray[np.float32]  # [B, K, k]  log p of the k best next tokens, best first
+    ids: NDArray[np.int64]  # [B, K, k]  those tokens, all different within a row
+    asked: NDArray[np.float32]  # [B, K]  log p of the tokens in `ask`; without meaning where nothing was asked
+    attention: NDArray[np.float32] | None  # [B, K, S]  alpha_t of this step, 0 on padding; None without attention
+
+
+class Engine(Protocol):
+    """A model as a search sees it. The vocabulary-sized work happens behind it; only small arrays come out.
+
+    PAD and BOS are never an output: their log p is -inf, the other tokens' sum to one. Where k asks for more tokens
+    than can follow, the row ends in entries with log p = -inf.
+    """
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of target tokens, specials included."""
+        ...
+
+    def start(self, sources: Sequence[Sequence[int]]) -> State:
+        """Read the sources.
+
+        Args:
+            sources: B lists of ids, each with EOS at its end.
+
+        Returns:
+            The state before the first step: B sentences of one row (K = 1) each.
+        """
+        ...
+
+    def step(
+        self,
+        state: State,
+        tokens: NDArray[np.int64],
+        parents: NDArray[np.int64],
+        k: int,
+        ask: NDArray[np.int64] | None = None,
+    ) -> tuple[Step, State]:
+        """Feed one token to every hypothesis. Pure: the given state stays as it is and can be stepped again.
+
+        Args:
+            state: from `start`, `step` or `keep`, with K' rows a sentence.
+            tokens: [B, K] the token each hypothesis reads; BOS at the first step. K may differ from K'.
+            parents: [B, K] the row, 0 to K' - 1, of `state` that each hypothesis goes on from.
+            k: how many best next tokens are wanted, 1 to `vocabulary`.
+            ask: [B, K] tokens whose log p is wanted, among the best or not; PAD asks for nothing.
+
+        Returns:
+            The answer, its row j about hypothesis j, and the state whose rows are the K hypotheses.
+        """
+        ...
+
+    def keep(self, state: State, sentences: NDArray[np.int64]) -> State:
+        """Let finished sentences go.
+
+        Args:
+            state: a state of B sentences.
+            sentences: [B'] positions, ascending, of those that stay.
+
+        Returns:
+            The state of these B' sentences. S may shrink to the longest source among them.
+        """
+        ...
