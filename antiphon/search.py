@@ -117,16 +117,13 @@ def score(
     if not sources:
         return []
     lengths = np.array([len(t) for t in targets])
-    wanted = np.concatenate([wanted, np.full((len(targets), 1), PAD)], axis=1)  # [B, U + 1]
+    wanted = np.concatenate([wanted, np.full((len(targets), 1), PAD, np.int64)], axis=1)  # [B, U + 1]
     wanted[np.arange(len(targets)), lengths] = EOS
     log_p = np.zeros(wanted.shape)
     attention: NDArray[np.float32] | None = None
     active = np.arange(len(sources))
-    state, tokens, parents = (
-        engine.start(sources),
-        np.full((len(sources), 1), BOS),
-        np.zeros((len(sources), 1), np.int64),
-    )
+    state = engine.start(sources)
+    tokens, parents = np.full((len(sources), 1), BOS, np.int64), np.zeros((len(sources), 1), np.int64)
     for t in range(wanted.shape[1]):
         ask = wanted[active, t, None]  # [B, 1]
         step, state = engine.step(state, tokens, parents, 1, ask)
@@ -187,8 +184,8 @@ class _Best:
         eos = tokens == EOS
         if not eos.any():
             return _Choice(parents[:, : self.beam], tokens[:, : self.beam], best[:, : self.beam], _none_ended())
-        b, rank = np.nonzero(eos[:, : self.beam] & (best[:, : self.beam] > -np.inf))
-        ended = b, parents[b, rank], best[b, rank]
+        b, first = np.nonzero(eos[:, : self.beam] & (best[:, : self.beam] > -np.inf))
+        ended = b, parents[b, first], best[b, first]
         best[eos] = -np.inf
         others = eos.argsort(axis=1, kind="stable")[:, : self.beam]
         flat = others + np.arange(0, eos.size, eos.shape[1])[:, None]
@@ -216,7 +213,7 @@ class _Draw:
         drawn = log_p + np.take_along_axis(scores, pick, 2)[:, :, 0]
         eos = tokens == EOS
         b, row = np.nonzero(eos & (drawn > -np.inf))
-        parents = np.broadcast_to(np.arange(self.rows), tokens.shape)
+        parents = np.tile(np.arange(self.rows), (len(tokens), 1))
         return _Choice(parents, tokens, np.where(eos, -np.inf, drawn), (b, row, drawn[b, row]))
 
 
@@ -294,7 +291,7 @@ class _Live:
         B = len(sources)
         self.options = options
         self.active = np.arange(B)  # [B] which sentences these are
-        self.tokens = np.full((B, rows), BOS)  # [B, K] what each reads next
+        self.tokens = np.full((B, rows), BOS, np.int64)  # [B, K] what each reads next
         self.parents = np.zeros((B, rows), np.int64)  # [B, K] the row of the engine's state that it continues
         self.log_p = np.zeros((B, rows))  # [B, K] of all its pieces; -inf: an empty place
         self.written = np.empty((B, rows, 0), np.int64)  # [B, K, t] its pieces, if n-grams are blocked
@@ -371,7 +368,7 @@ def _table(rows: Sequence[Sequence[int]], sentences: int, vocabulary: int, name:
     """Prefixes or targets as one array, padded with PAD. [B, U]"""
     if len(rows) != sentences:
         raise UserError(f"{len(rows)} {name} sequences for {sentences} sources: give one for each")
-    table = np.full((sentences, max(map(len, rows), default=0)), PAD)
+    table = np.full((sentences, max(map(len, rows), default=0)), PAD, np.int64)
     for b, row in enumerate(rows):
         for id_ in row:
             if id_ in (PAD, BOS, EOS) or not 0 <= id_ < vocabulary:
