@@ -520,9 +520,7 @@ def _hugging_face(spec: str, wanted: Sequence[str]) -> Iterator[Record]:
     fields = _fields(spec, wanted)
     try:
         rows: Iterable[Any] = datasets.load_dataset(name, config, split=split, streaming="[" not in split)
-        numbered = enumerate(rows, start=1)
-        first = next(numbered, None)
-    except Exception as e:  # the library raises anything from OSError to its own kinds
+        for number, row in enumerate(rows, start=1):
+            yield _from_object(spec, number, row, fields)
+    except Exception as e:  # the library raises anything from OSError to kinds of its own
         raise UserError(f"{spec}: the dataset cannot be loaded: {type(e).__name__}: {e}") from e
-    for number, row in itertools.chain([first] if first else [], numbered):
-        yield _from_object(spec, number, row, fields)

@@ -391,7 +391,9 @@ def _repeated(scan: _Scan, name: str) -> Iterator[Finding]:
         severity: Severity = "warning" if len(rows) * 10 > len(whole) else "note"
         message = f"{name}: {len(rows):,} pairs ({len(rows) / len(whole):.1%}) repeat an earlier one"
         yield Finding(severity, "duplicate", message, scan.places(rows), "each counts anew; remove them if unintended")
-    distinct = np.sort(sources[order[~again]])
+    del ordered  # with millions of pairs each array counts
+    distinct = sources[order[~again]]
+    distinct.sort()
     several = np.unique(distinct[1:][distinct[1:] == distinct[:-1]])
     if len(several):
         rows = np.flatnonzero(sources == several[0])
@@ -419,8 +421,8 @@ def _overlap(train: _Scan, other: _Scan) -> Iterator[Finding]:
     if not (train.sources and other.sources):
         return
     name = NAMES[other.name]
-    pairs = np.isin(np.asarray(other.whole), np.asarray(train.whole))
-    sources = np.isin(np.asarray(other.sources), np.asarray(train.sources)) & ~pairs
+    pairs = _among(np.asarray(other.whole), np.asarray(train.whole))
+    sources = _among(np.asarray(other.sources), np.asarray(train.sources)) & ~pairs
     advice = "scores on them measure memory; remove them from the training data"
     for found, what in ((pairs, "pairs"), (sources, "sources, with other targets,")):
         rows: NDArray[np.int64] = np.flatnonzero(found)
@@ -428,6 +430,14 @@ def _overlap(train: _Scan, other: _Scan) -> Iterator[Finding]:
             severity: Severity = "warning" if what == "pairs" or len(rows) * 100 > len(found) else "note"
             message = f"{name}: {len(rows):,} {what} ({len(rows) / len(found):.1%}) stand in the training data"
             yield Finding(severity, f"overlap_{what.split(',')[0]}", message, other.places(rows), advice)
+
+
+def _among(few: NDArray[np.uint64], many: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which of a few hashes are among many; `numpy.isin` would take several times the memory."""
+    ordered = np.sort(many)
+    places = np.searchsorted(ordered, few).clip(max=len(ordered) - 1)
+    found: NDArray[np.bool_] = ordered[places] == few
+    return found
 
 
 def _of_languages(scan: _Scan, part: Part, identifier: Any) -> Iterator[Finding]:

@@ -356,3 +356,14 @@ def test_hugging_face_folder(tmp_path: Path) -> None:
     assert lines[:5] == expected + expected[:2]
     assert "did you mean 'translation.en'?" in lines[5]
     assert lines[6].startswith("UserError") and "cannot be loaded" in lines[6]
+
+
+def test_real_corpora(data_folder: Path) -> None:
+    def count(spec: str, source: str = "", target: str = "") -> int:
+        return sum(1 for _ in read(spec, source, target))
+
+    raw = data_folder / "multi30k" / "raw"
+    assert count(f"{raw / 'train.en.gz'},{raw / 'train.de.gz'}") == 29_000
+    assert count(str(data_folder / "anki_cmn_eng" / "train.tsv.gz")) == 19_053
+    with pytest.raises(UserError, match=r"has 29000 lines and .* has 1014"):
+        count(f"{raw / 'train.en.gz'},{raw / 'val.de.gz'}")
