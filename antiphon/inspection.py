@@ -238,7 +238,7 @@ class _Scan:
             if kind in self.met:
                 met = self.met[kind]
                 yield Finding("error", kind, f"{NAMES[self.name]}: {met.count:,} {what}", met.places, met.problem)
-        if not self.pairs and not unreadable:
+        if not (self.pairs or self.met or unreadable):
             yield Finding("error", "no_pairs", f"{NAMES[self.name]}: no pairs in {' '.join(self.specs)}")
 
     def _meet(self, name: str, record: Record) -> None:
