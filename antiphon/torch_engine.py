@@ -1,0 +1,91 @@
+"""The engine on the PyTorch model.
+
+Shapes: B sentences, K hypotheses a sentence, k best next pieces, S source pieces.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from antiphon.batches import pad
+from antiphon.engine import Step
+from antiphon.nn.attention import Memory
+from antiphon.nn.decoder import Named
+from antiphon.nn.model import Model
+from antiphon.text import BOS, PAD
+
+
+class TorchState(NamedTuple):
+    """The encoder's memory, once a sentence, and the decoder's named state, once a hypothesis."""
+
+    memory: Memory
+    decoder: Named
+
+
+class TorchEngine:
+    """A model in PyTorch, seen as a search sees it (see `Engine`)."""
+
+    def __init__(self, model: Model, device: torch.device | str = "cpu") -> None:
+        self.model = model.to(device).eval()
+        self.device = torch.device(device)
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of target pieces, specials included."""
+        return self.model.vocabulary
+
+    @torch.inference_mode()
+    def start(self, sources: Sequence[Sequence[int]]) -> TorchState:
+        """Read the sources; see `Engine.start`."""
+        ids = torch.from_numpy(pad([np.asarray(source) for source in sources])).to(self.device)  # [B, S]
+        return TorchState(*self.model.encode(ids))
+
+    @torch.inference_mode()
+    def step(
+        self,
+        state: TorchState,
+        tokens: NDArray[np.int64],
+        parents: NDArray[np.int64],
+        k: int,
+        ask: NDArray[np.int64] | None = None,
+    ) -> tuple[Step, TorchState]:
+        """Feed one piece to every hypothesis; see `Engine.step`."""
+        fed, rows = self._tensor(tokens), self._tensor(parents)
+        logits, decoder, alpha = self.model.step(fed, _chosen(state.decoder, rows), state.memory)
+        logits = logits.float()
+        logits[..., [PAD, BOS]] = -torch.inf
+        log_p = logits.log_softmax(-1)  # [B, K, V]
+        best = log_p.topk(min(k, self.vocabulary), dim=-1)
+        asked = torch.zeros(fed.shape) if ask is None else log_p.gather(2, self._tensor(ask).unsqueeze(2)).squeeze(2)
+        step = Step(
+            best.values.cpu().numpy(),
+            best.indices.cpu().numpy(),
+            asked.cpu().numpy(),
+            None if alpha is None else alpha.float().cpu().numpy(),
+        )
+        return step, TorchState(state.memory, decoder)
+
+    @torch.inference_mode()
+    def keep(self, state: TorchState, sentences: NDArray[np.int64]) -> TorchState:
+        """Let finished sentences go; see `Engine.keep`."""
+        stay = self._tensor(sentences)
+        memory = Memory(*(part[stay] for part in state.memory))
+        longest = int(memory.mask.sum(1).max())
+        memory = memory._replace(h=memory.h[:, :longest], keys=memory.keys[:, :longest], mask=memory.mask[:, :longest])
+        decoder = {name: part[stay] for name, part in state.decoder.items()}
+        if "coverage" in decoder:
+            decoder["coverage"] = decoder["coverage"][:, :, :longest]
+        return TorchState(memory, decoder)
+
+    def _tensor(self, ids: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(ids)).to(self.device)
+
+
+def _chosen(state: Named, rows: Tensor) -> Named:
+    """The rows [B, K] of every named tensor [B, K', ...] -> [B, K, ...]."""
+    sentences = torch.arange(len(rows), device=rows.device).unsqueeze(1)
+    return {name: part[sentences, rows] for name, part in state.items()}
