@@ -143,7 +143,9 @@ def build(
     limits = (max_source, max_target)
     dtype = np.dtype("<u2" if max(len(source), len(target)) <= 1 << 16 else "<u4")
     encode = partial(_encode, limits=limits, dtype=dtype, dropout=dropout, copies=copies, seed=seed)
-    chunks = _tokenise(encode, pairs, source, target, (workers or os.cpu_count() or 1) if dropout else 1)
+    workers = (workers or os.cpu_count() or 1) if dropout else 1
+    size = min(CHUNK, max(CHUNK // 8, -(-total // workers))) if total else CHUNK  # work for every worker
+    chunks = _tokenise(encode, _chunks(pairs, size), source, target, workers)
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)  # left by a killed build
     writer = _Writer(unfinished, copies, dtype)
@@ -217,10 +219,9 @@ def _encode_remote(encode: Encode, source: str, target: str, pairs: list[Pair]) 
 
 
 def _tokenise(
-    encode: Encode, pairs: Iterable[Pair], source: Tokenizer, target: Tokenizer, workers: int
+    encode: Encode, chunks: Iterator[list[Pair]], source: Tokenizer, target: Tokenizer, workers: int
 ) -> Generator[_Chunk, None, None]:
     """Tokenise chunks in order, here or in worker processes, never more than a few ahead of the writer."""
-    chunks = _chunks(pairs)
     first = list(islice(chunks, 2))
     if workers == 1 or len(first) < 2:  # a single chunk is done before a worker has started
         for chunk in chain(first, chunks):
@@ -242,9 +243,9 @@ def _tokenise(
             pool.shutdown(cancel_futures=True)
 
 
-def _chunks(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
+def _chunks(pairs: Iterable[Pair], size: int) -> Iterator[list[Pair]]:
     rest = iter(pairs)
-    while chunk := list(islice(rest, CHUNK)):
+    while chunk := list(islice(rest, size)):
         yield chunk
 
 
