@@ -1,0 +1,538 @@
+"""Raw text to pieces and ids, and back: BPE, unigram, words and characters on Hugging Face `tokenizers`.
+
+One JSON document holds everything: normaliser, cutting pattern, vocabulary, decoder. A piece keeps the space before
+it (" dog"), so joining pieces is the inverse of cutting. Texts in scripts with spaces get one more space at their
+start, so that a word is the same piece first in a sentence and later; the decoder takes it away.
+
+The specials are entries of the vocabulary only. No raw text can become one, because the cutting pattern never leaves
+letters or digits and signs such as "<" in one pre-token: "</s>" in a corpus is cut into "</", "s", ">". The same holds
+for the byte pieces <0x00>..<0xFF>.
+"""
+
+import hashlib
+import json
+import math
+import random
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import tokenizers
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
+
+from antiphon.config import Text
+from antiphon.errors import UserError
+
+PAD, UNK, BOS, EOS = 0, 1, 2, 3
+SPECIALS = ["<pad>", "<unk>", "<s>", "</s>"]
+BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
+
+# Scripts written without spaces: Thai, Lao, Tibetan, Myanmar, Khmer, Chinese characters, kana, Bopomofo. As ranges and
+# not as script names, because the engines that read the JSON (Rust, JavaScript) agree on ranges.
+UNSPACED = (
+    "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u19e0-\u19ff\u2e80-\u2fdf\u3005-\u3007\u3041-\u312f\u31a0-\u31bf"
+    "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f\U00020000-\U0003ffff"
+)
+LONGEST = 64  # characters of the longest pre-token; unpunctuated Chinese or Thai would be one "word" a line
+LONGEST_PIECE = 16  # characters of the longest learnt piece, as in SentencePiece; longer ones are memorised phrases
+SAMPLE_BYTES = 32_000_000  # a vocabulary is learnt from at most so much text, about 500,000 sentences
+BANK_BITS = 5  # 2 ** 5 different cuts BPE-dropout keeps of one word
+BANK_ENTRIES = 500_000  # cuts kept at a time, so that memory stays flat
+GAP = "\0"  # stands for what training must not see: symbols and characters too rare for the vocabulary
+
+
+class Pieces(NamedTuple):
+    """A text in pieces."""
+
+    ids: list[int]
+    pieces: list[str]  # to be read by people: spaces are shown as "▁"
+    offsets: list[tuple[int, int]]  # character spans in the raw text, without the space before a word
+
+
+class Tokenizer:
+    """Text to ids and back; made by `train` or `from_json`."""
+
+    def __init__(self, hf: tokenizers.Tokenizer) -> None:
+        self._hf = hf
+        self._bank_of: tuple[float, int] = (0.0, 0)
+        self._bank: dict[tuple[str, int], list[int]] = {}
+
+    @classmethod
+    def train(cls, lines: Iterable[str], options: Text, size: int) -> "Tokenizer":
+        """Learn a vocabulary.
+
+        The same lines in the same order give the same JSON. Of a large corpus a random sample is used.
+
+        Args:
+            lines: raw texts; read once.
+            options: kind, normalisation and symbols.
+            size: largest number of pieces, specials included; fewer where the text does not have as many.
+
+        Raises:
+            UserError: there is no text, a symbol cannot be one, or `size` is too small.
+        """
+        symbols = _checked_symbols(options)
+        normaliser = _normaliser(options)
+        with_bytes = options.byte_fallback and options.kind in ("bpe", "unigram")
+        reserved = SPECIALS + symbols + (BYTES if with_bytes else [])
+        sample = _sample(lines)
+        for i, line in enumerate(sample):  # in place: two copies of the sample would double the memory
+            sample[i] = normaliser.normalize_str(_valid(line))
+        _prepare(sample, options.kind, symbols, size, len(reserved))
+        pattern = _pattern(options.kind, symbols)
+        hf = tokenizers.Tokenizer(_fit(sample, options.kind, pattern, size, reserved))
+        hf.normalizer = normaliser
+        hf.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
+        hf.decoder = _decoder(options.kind, symbols, with_bytes)
+        return cls(hf)
+
+    @classmethod
+    def from_json(cls, text: str, origin: str) -> "Tokenizer":
+        """Read a tokenizer back.
+
+        Args:
+            text: what `to_json` gave.
+            origin: file name for error messages.
+
+        Raises:
+            UserError: the text is no tokenizer, or one of another program.
+        """
+        advice = "use the tokenizer file that antiphon wrote into the model folder"
+        try:
+            document = json.loads(text)
+        except ValueError as e:
+            raise UserError(f"{origin}: not a tokenizer: not JSON: {e}; {advice}") from e
+        try:
+            hf = tokenizers.Tokenizer.from_str(text)
+        except Exception as e:  # the library raises plain Exception
+            raise UserError(f"{origin}: not a tokenizer: {e}; {advice}") from e
+        found = [hf.id_to_token(i) for i in range(len(SPECIALS))]
+        if found != SPECIALS:
+            raise UserError(f"{origin}: ids 0 to 3 are {found}, not {SPECIALS}; {advice}")
+        if document.get("added_tokens") or sorted(hf.get_vocab().values()) != list(range(hf.get_vocab_size())):
+            raise UserError(f"{origin}: a tokenizer of another program (added tokens or gaps among the ids); {advice}")
+        return cls(hf)
+
+    def to_json(self) -> str:
+        """One JSON document; `tokenizers.Tokenizer.from_str` reads it and encodes alike."""
+        return self._hf.to_str()
+
+    def __len__(self) -> int:
+        return self._hf.get_vocab_size()
+
+    def encode(self, text: str) -> Pieces:
+        """Cut a text into pieces; no <s> or </s> is added.
+
+        Raises:
+            UserError: the text is not valid Unicode.
+        """
+        encoding = self._hf.encode(_valid(text), add_special_tokens=False)
+        spans = _spans(text, encoding.tokens, encoding.offsets)
+        return Pieces(encoding.ids, [_shown(piece) for piece in encoding.tokens], spans)
+
+    def encode_ids(self, texts: Sequence[str], dropout: float = 0.0, seed: int = 0) -> list[list[int]]:
+        """Cut many texts.
+
+        BPE-dropout (Provilkov 2020, algorithm 1) is approximated for speed: a word has at most 32 cuts under a seed,
+        and each occurrence takes one of them at random. Both draws depend on the seed and the text alone, so results do
+        not depend on the order of calls, on batches or on processes; equal texts get equal cuts under one seed.
+
+        Args:
+            texts: raw texts.
+            dropout: chance that a merge is skipped; 0: the one best cut.
+            seed: another seed gives other cuts.
+
+        Returns:
+            The ids of each text.
+
+        Raises:
+            UserError: a text is not valid Unicode, or dropout is asked of another kind than BPE.
+        """
+        if dropout > 0:
+            return [self._encode_dropout(text, dropout, seed) for text in texts]
+        try:
+            return [e.ids for e in self._hf.encode_batch_fast(list(texts), add_special_tokens=False)]
+        except TypeError:
+            for text in texts:
+                _valid(text)
+            raise
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Join pieces to text; specials are left out, bytes that are not UTF-8 become U+FFFD.
+
+        Raises:
+            UserError: an id is not in the vocabulary.
+        """
+        return self._hf.decode([i for i in self._checked(ids) if i >= len(SPECIALS)], skip_special_tokens=False)
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The pieces of the ids, to be read by people: spaces are shown as "▁".
+
+        Raises:
+            UserError: an id is not in the vocabulary.
+        """
+        return [_shown(self._hf.id_to_token(i) or "") for i in self._checked(ids)]
+
+    def normalised(self, text: str) -> str:
+        """What `decode` gives back for the ids of a text whose characters are all known."""
+        changed = self._hf.normalizer.normalize_str(_valid(text))
+        back: str = self._hf.decoder.decode(list(changed))  # by character, since "<0x41>" whole would be a byte
+        return back
+
+    def _checked(self, ids: Sequence[int]) -> list[int]:
+        ids = [int(i) for i in ids]
+        if ids and not 0 <= min(ids) <= max(ids) < len(self):
+            wrong = next(i for i in ids if not 0 <= i < len(self))
+            raise UserError(f"id {wrong} is not in a vocabulary of {len(self)}; is it from another model's tokenizer?")
+        return ids
+
+    @cached_property
+    def _vocabulary(self) -> dict[str, int]:
+        return self._hf.get_vocab()
+
+    @cached_property
+    def _ranks(self) -> dict[tuple[str, str], int]:
+        model = json.loads(self.to_json())["model"]
+        if model["type"] != "BPE":
+            raise UserError(f"BPE-dropout needs text.kind = 'bpe'; this vocabulary is of the type {model['type']}")
+        return {(left, right): rank for rank, (left, right) in enumerate(model["merges"])}
+
+    @cached_property
+    def _symbols(self) -> set[str]:
+        learnt = {left + right for left, right in self._ranks}
+        return {piece for piece in self._vocabulary if len(piece) > 1 and piece not in learnt}
+
+    def _encode_dropout(self, text: str, dropout: float, seed: int) -> list[int]:
+        if self._bank_of != (dropout, seed) or len(self._bank) > BANK_ENTRIES:
+            self._bank_of, self._bank = (dropout, seed), {}
+        words = self._hf.pre_tokenizer.pre_tokenize_str(self._hf.normalizer.normalize_str(_valid(text)))
+        choose = _generator(seed, text)
+        ids: list[int] = []
+        for word, _ in words:
+            key = (word, choose.getrandbits(BANK_BITS))
+            if key not in self._bank:
+                parts = [word] if word in self._symbols else _cut(word, self._ranks, dropout, _generator(seed, *key))
+                self._bank[key] = [i for part in parts for i in self._ids_of(part)]
+            ids += self._bank[key]
+        return ids
+
+    def _ids_of(self, part: str) -> list[int]:
+        if part in self._vocabulary:
+            return [self._vocabulary[part]]
+        if BYTES[0] in self._vocabulary:
+            return [self._vocabulary[BYTES[byte]] for byte in part.encode()]
+        return [UNK]
+
+
+def _cut(word: str, ranks: dict[tuple[str, str], int], dropout: float, generator: random.Random) -> list[str]:
+    """Cut a word by its merges, each of which is skipped with probability `dropout` (Provilkov 2020, algorithm 1)."""
+    parts = list(word)
+    while True:
+        pairs = enumerate(pairwise(parts))
+        merges = [(ranks[pair], i) for i, pair in pairs if pair in ranks and generator.random() >= dropout]
+        if not merges:
+            return parts
+        _, i = min(merges)
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]
+
+
+def _generator(*key: object) -> random.Random:
+    """Random numbers that depend on the key alone, on every machine (Python's own `hash` differs by process)."""
+    digest = hashlib.blake2b("\0".join(map(str, key)).encode(), digest_size=8).digest()
+    return random.Random(int.from_bytes(digest))
+
+
+def _valid(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as e:
+        raise UserError(
+            f"character {e.start} of a text is half a surrogate pair (U+{ord(text[e.start]):04X}), which is not valid "
+            "Unicode; read the text as UTF-8 with errors='replace'"
+        ) from e
+    return text
+
+
+def _shown(piece: str) -> str:
+    return piece.replace(" ", "▁")
+
+
+def _spans(text: str, pieces: list[str], offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans without the space before a word; the bytes of one character share its span.
+
+    The unigram model gives a whole run of unknown characters as one span, which is told apart by UTF-8's first bytes.
+    Normalisation leaves out the accents that it joins to a letter; they belong to the piece before them.
+    """
+    spans = []
+    run, seen = (-1, -1), 0  # the run of byte pieces with one span, and its characters so far
+    first = Counter(span for piece, span in zip(pieces, offsets, strict=True) if _byte(piece) & 0xC0 != 0x80)
+    for piece, (start, end) in zip(pieces, offsets, strict=True):
+        byte = _byte(piece)
+        if byte >= 0 and end - start > 1 and first[start, end] == end - start:
+            seen = 0 if run != (start, end) else seen + (byte & 0xC0 != 0x80)
+            run = (start, end)
+            spans.append((start + seen, start + seen + 1))
+        else:
+            spans.append((start + (piece[0] == " " and end - start > 1 and text[start].isspace()), end))
+    following = len(text)
+    for i, (start, end) in reversed(list(enumerate(spans))):
+        stop = end
+        while stop < following and unicodedata.combining(text[stop]):
+            stop += 1
+        spans[i] = (start, stop) if end > start else (start, end)
+        following = offsets[i][0] if i and offsets[i] != offsets[i - 1] else following
+    return spans
+
+
+def _byte(piece: str) -> int:
+    """The value of a byte piece; -1 for any other piece."""
+    return int(piece[3:5], 16) if len(piece) == 6 and piece.startswith("<0x") else -1
+
+
+def _checked_symbols(options: Text) -> list[str]:
+    symbols = list(dict.fromkeys(options.symbols))
+    for symbol in symbols:
+        if len(symbol) < 2 or re.search(r"\s|\0", symbol) or not re.match(r"[^\w\s]", symbol):
+            raise UserError(
+                f"text.symbols: '{symbol}' must have two characters or more, begin with a sign and hold no space, "
+                "such as <2de>"
+            )
+        if symbol in SPECIALS or symbol in BYTES:
+            raise UserError(f"text.symbols: '{symbol}' is a piece already; choose another name")
+        changed = _normaliser(options).normalize_str(_valid(symbol))
+        if changed != symbol:
+            raise UserError(
+                f"text.symbols: '{symbol}' is changed to '{changed.strip()}' by text.normalise or text.lowercase; "
+                "write it so that it stays as it is"
+            )
+    return symbols
+
+
+def _either(symbols: list[str]) -> str:
+    """A pattern for any of the symbols, the longest first; without symbols one that never matches."""
+    return "|".join(re.escape(s) for s in sorted(symbols, key=lambda s: (-len(s), s))) or "(?!)"
+
+
+def _first_space(space: str, symbols: list[str]) -> str:
+    """The place for the additional first space: before spaces and a word or sign that can carry one."""
+    return rf"(?<![\s\S]){space}(?= *(?!{_either(symbols)})[^\s\p{{N}}{UNSPACED}])"
+
+
+def _normaliser(options: Text) -> Any:
+    # `Any`: the library's type stubs know no common type of normalisers.
+    steps: list[Any] = []
+    if options.normalise == "tensorflow":
+        steps = _tensorflow(options.symbols)
+    elif options.normalise != "none":
+        steps = [{"nfc": normalizers.NFC, "nfkc": normalizers.NFKC}[options.normalise]()]
+    if options.lowercase and options.normalise != "tensorflow":
+        steps.append(normalizers.Lowercase())
+    if options.kind != "char":
+        steps.append(normalizers.Replace(Regex(_first_space("", options.symbols)), " "))
+    return normalizers.Sequence(steps)
+
+
+def _decoder(kind: str, symbols: list[str], with_bytes: bool) -> Any:
+    steps: list[Any] = [decoders.ByteFallback(), decoders.Fuse()] if with_bytes else [decoders.Fuse()]
+    if kind != "char":
+        steps.append(decoders.Replace(Regex(_first_space(" ", symbols)), ""))
+    return decoders.Sequence(steps)
+
+
+def _tensorflow(symbols: list[str]) -> list[Any]:
+    """The standardisation of TensorFlow's translation tutorial, which leaves symbols alone.
+
+    Runs of spaces become one, since the tutorial then cuts at them.
+    """
+    inside = [f"(?<={re.escape(s[:k])}){re.escape(s[k:])}" for s in symbols for k in range(len(s))]
+    outside = f"(?!{'|'.join(inside)})" if inside else ""
+    return [
+        normalizers.NFKD(),
+        normalizers.Lowercase(),
+        normalizers.Replace(Regex(f"{outside}[^ a-z.?!,¿]"), ""),
+        *(normalizers.Replace(sign, f" {sign} ") for sign in ".?!,¿"),
+        normalizers.Replace(Regex(" +"), " "),
+        normalizers.Strip(),
+    ]
+
+
+def _pattern(kind: str, symbols: list[str]) -> str:
+    """What is cut apart before pieces are learnt; every character belongs to exactly one match.
+
+    Digits stand alone, without the space before them: a number is then spelt the same everywhere, none is rare, and a
+    model can copy it. Words of the kind `word` are whole numbers, single signs and single characters of scripts
+    without spaces.
+    """
+    symbol = _either(symbols)
+    if kind == "char":
+        return rf"{symbol}|[\s\S]"
+    number, run, signs = (r" ?\p{N}+", "{0}", "{1}") if kind == "word" else (r"\p{N}", f"{{0,{LONGEST}}}", "{1,16}")
+    return "|".join(
+        [
+            symbol,
+            number,
+            rf" ?(?!\p{{N}})[{UNSPACED}](?:(?!\p{{N}})[{UNSPACED}\p{{M}}]){run}",
+            rf"[ '’]?(?![{UNSPACED}])\p{{L}}(?:(?![{UNSPACED}])[\p{{L}}\p{{M}}]){{0,{LONGEST}}}",
+            rf" ?(?:(?!{symbol})[^\s\p{{L}}\p{{N}}{UNSPACED}]){signs}",
+            r"\s",
+        ]
+    )
+
+
+def _sample(lines: Iterable[str]) -> list[str]:
+    """All lines, or of a large corpus a random part that holds at most SAMPLE_BYTES."""
+    generator = _generator("sample")
+    kept: list[str] = []
+    size, rate = 0, 1.0
+    for line in lines:
+        if rate < 1 and generator.random() >= rate:
+            continue
+        kept.append(line)
+        size += len(line.encode(errors="replace"))
+        while size > SAMPLE_BYTES and len(kept) > 1:
+            rate /= 2
+            kept = [line for line in kept if generator.random() < 0.5]
+            size = sum(len(line.encode(errors="replace")) for line in kept)
+    if not any(kept):
+        raise UserError("there is no text to learn a vocabulary from")
+    return kept
+
+
+def _prepare(sample: list[str], kind: str, symbols: list[str], size: int, reserved: int) -> None:
+    """Put gaps, in place, where training must not look: at symbols and at characters that get no piece.
+
+    The alphabet may take half of a BPE or unigram vocabulary, so that thousands of Chinese characters leave room for
+    words; the rarer ones become bytes. Ties are broken by code point, for the library's own limit is not reproducible.
+    """
+    _blank(sample, _either(symbols))
+    room = size - reserved
+    if kind in ("word", "char"):
+        if room < 1:
+            raise UserError(f"text.size = {size} is too small: specials and symbols alone take {reserved}")
+        return
+    counts: Counter[str] = Counter()
+    for line in sample:
+        counts.update(line)
+    del counts[GAP]
+    ordered = sorted(counts, key=lambda c: (-counts[c], c))
+    needed, covered, wanted = 0, 0, 0.98 * counts.total()
+    while covered < wanted:
+        covered += counts[ordered[needed]]
+        needed += 1
+    if room <= needed:
+        raise UserError(
+            f"text.size = {size} is too small: specials, symbols and bytes take {reserved}, and the text has "
+            f"{len(ordered)} characters, {needed} of which are frequent; choose at least {reserved + 2 * needed}"
+        )
+    rare = ordered[max(room // 2, needed) :]
+    if rare:
+        _blank(sample, f"[{re.escape(''.join(rare))}]")
+
+
+def _blank(sample: list[str], pattern: str) -> None:
+    gap = re.compile(pattern)
+    for i, line in enumerate(sample):
+        sample[i] = gap.sub(GAP, line)
+
+
+def _fit(sample: list[str], kind: str, pattern: str, size: int, reserved: list[str]) -> Any:
+    """Learn the pieces and put the reserved ones before them."""
+    room = size - len(reserved)
+    with_bytes = reserved[-1] == BYTES[-1]
+    cutter = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(GAP, "removed"), pre_tokenizers.Split(Regex(pattern), "isolated")]
+    )
+    if kind == "bpe":
+        pieces, merges = _learn_bpe(sample, cutter, room)
+        # ignore_merges: a pre-token that is a piece is taken whole, which is how symbols need no merges.
+        vocabulary = _numbered(reserved + pieces)
+        return models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=with_bytes, ignore_merges=True)
+    if kind == "unigram":
+        # No reserved piece but a symbol ever is a pre-token, and no cut of one can score better than 0 = log 1.
+        scores = [(piece, 0.0) for piece in reserved] + _learn_unigram(sample, cutter, room)
+        return models.Unigram(scores, unk_id=UNK, byte_fallback=with_bytes)
+    trainer = trainers.WordLevelTrainer(vocab_size=room, show_progress=False)
+    learnt = _learn(sample, cutter, models.WordLevel(unk_token="<unk>"), trainer)["vocab"]
+    return models.WordLevel(_numbered(reserved + sorted(learnt, key=learnt.__getitem__)), unk_token="<unk>")
+
+
+def _learn(sample: list[str], cutter: Any, model: Any, trainer: Any) -> dict[str, Any]:
+    hf = tokenizers.Tokenizer(model)
+    hf.pre_tokenizer = cutter
+    hf.train_from_iterator(sample, trainer)
+    learnt: dict[str, Any] = json.loads(hf.to_str())["model"]
+    return learnt
+
+
+def _learn_bpe(sample: list[str], cutter: Any, room: int) -> tuple[list[str], list[tuple[str, str]]]:
+    trainer = trainers.BpeTrainer(vocab_size=room, min_frequency=2, max_token_length=LONGEST_PIECE, show_progress=False)
+    model = _learn(sample, cutter, models.BPE(), trainer)
+    pieces = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    return pieces, [(left, right) for left, right in model["merges"]]
+
+
+def _learn_unigram(sample: list[str], cutter: Any, room: int) -> list[tuple[str, float]]:
+    """Pieces and log-probabilities of a unigram model (Kudo 2018), pruned from a BPE vocabulary four times as large.
+
+    The library's own trainer is not used: two runs of it differ, and since it looks for candidates in the list of
+    distinct words, it misses most whole words. Here every count is a whole number, from the best cut of each word
+    (Viterbi instead of the sum over cuts), so that results are the same on every run.
+    """
+    candidates, merges = _learn_bpe(sample, cutter, 4 * room)
+    words = Counter(word for line in sample for word, _ in cutter.pre_tokenize_str(line))
+    parents: dict[str, tuple[str, str]] = {}
+    for left, right in merges:
+        parents.setdefault(left + right, (left, right))  # the first way a piece was made: its parts are older than it
+    counts = Counter(dict.fromkeys(candidates, 0))
+    bpe = models.BPE(_numbered(candidates), merges)
+    counts.update(_used(bpe, words))
+    for left, right in reversed(merges):  # a piece was seen wherever one that is made of it was
+        counts[left] += counts[left + right]
+        counts[right] += counts[left + right]
+    while True:
+        for _ in range(2):
+            scores = _scores(counts)
+            used = _used(models.Unigram([("<unk>", 0.0), *scores.items()], unk_id=0), words)
+            counts = Counter({piece: used[piece] for piece in counts})
+        if len(counts) <= room:
+            return sorted(_scores(counts).items(), key=lambda item: (-item[1], item[0]))
+        loss = _losses(counts, _scores(counts), parents)
+        keep = max(room, len(counts) * 3 // 4)
+        kept = sorted(counts, key=lambda piece: (-loss.get(piece, math.inf), piece))[:keep]
+        counts = Counter({piece: counts[piece] for piece in kept})
+
+
+def _used(model: Any, words: Counter[str]) -> Counter[str]:
+    """How often each piece is in the cuts of the words."""
+    hf = tokenizers.Tokenizer(model)
+    used: Counter[int] = Counter()
+    for encoding, count in zip(hf.encode_batch_fast(list(words)), words.values(), strict=True):
+        for i in encoding.ids:
+            used[i] += count
+    return Counter({hf.id_to_token(i) or "": count for i, count in used.items()})
+
+
+def _scores(counts: Counter[str]) -> dict[str, float]:
+    total = math.log(counts.total() + len(counts))
+    return {piece: math.log(count + 1) - total for piece, count in counts.items()}
+
+
+def _losses(counts: Counter[str], scores: dict[str, float], parents: dict[str, tuple[str, str]]) -> dict[str, float]:
+    """The log-likelihood that is lost without a piece, whose place its two parts then take; nothing for characters."""
+    best = dict(scores)  # parents come before their children, and a pruned parent is replaced by its own parts
+    losses = {}
+    for piece, (left, right) in parents.items():
+        instead = best[left] + best[right]
+        if piece in scores:
+            losses[piece] = counts[piece] * (scores[piece] - instead)
+        else:
+            best[piece] = instead
+    return losses
+
+
+def _numbered(pieces: list[str]) -> dict[str, int]:
+    return {piece: i for i, piece in enumerate(pieces)}
