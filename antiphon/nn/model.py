@@ -15,7 +15,7 @@ from antiphon.nn.attention import Attention, Memory, MultiHead
 from antiphon.nn.decoder import Bridge, Named, ParallelDecoder, Readout, Stack, StepwiseDecoder
 from antiphon.nn.encoder import Encoder
 from antiphon.nn.initialise import initialise
-from antiphon.nn.kernels import output_loss
+from antiphon.nn.kernels import CHUNK, output_loss
 from antiphon.text import BOS, PAD
 
 
@@ -89,6 +89,13 @@ class Model(nn.Module):
         real = targets != PAD
         total, nll = output_loss(readout[real], self.output.weight, self.output.bias, targets[real], smoothing)
         return Loss(total, nll, int(real.sum()))
+
+    @torch.no_grad()
+    def guesses(self, sources: Tensor, targets: Tensor) -> Tensor:
+        """Pieces drawn from the model at each teacher-forced position of targets [B, T], for scheduled sampling."""
+        readout, _ = self(sources, shifted(targets))
+        drawn = [self.output(r).float().softmax(-1).multinomial(1) for r in torch.split(readout.flatten(0, 1), CHUNK)]
+        return torch.cat(drawn).view_as(targets)
 
     def _embed(self, embedding: nn.Embedding, ids: Tensor) -> Tensor:
         x = self.dropout_embedding(embedding(ids))  # [B, T, E]

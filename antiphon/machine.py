@@ -1,0 +1,109 @@
+"""What a training runs on: device, precision, threads, and the other processes of the same run."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from antiphon.config import Train
+from antiphon.errors import UserError
+
+
+@dataclass(frozen=True)
+class Machine:
+    """This process's device and precision, and its place among the processes that train together."""
+
+    device: torch.device
+    bfloat16: bool
+    rank: int
+    world: int
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files and messages for all."""
+        return self.rank == 0
+
+    def products(self) -> torch.autocast:
+        """A context in which matrix products run in this machine's precision."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16)
+
+    def wait(self) -> None:
+        """Wait for the other processes."""
+        if self.world > 1:
+            dist.barrier()
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum of a small tensor over all processes."""
+        if self.world == 1:
+            return values
+        summed = values.to(self.device)
+        dist.all_reduce(summed)
+        return summed.cpu()
+
+    def total_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Sum the gradients over all processes, in one message."""
+        if self.world > 1:
+            grads = [p.grad for p in parameters if p.grad is not None]
+            flat = torch.cat([g.flatten() for g in grads])
+            dist.all_reduce(flat)
+            for grad, part in zip(grads, torch.split(flat, [g.numel() for g in grads]), strict=True):
+                grad.copy_(part.view_as(grad))
+
+    def share(self, value: Any) -> Any:
+        """What the first process has, given to all."""
+        box = [value]
+        if self.world > 1:
+            dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def gather(self, value: Tensor) -> list[Tensor]:
+        """Every process's tensor, in order of rank, in all of them."""
+        if self.world == 1:
+            return [value]
+        parts = [torch.empty_like(value) for _ in range(self.world)]
+        dist.all_gather(parts, value)
+        return parts
+
+
+def machine(options: Train) -> Machine:
+    """Find the device, precision and processes that a run asks for, and set the number of threads.
+
+    Under `torchrun` the processes join here; each must be given the same options.
+
+    Raises:
+        UserError: the device is not there.
+    """
+    world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    device = find_device(options.device, int(os.environ.get("LOCAL_RANK", "0")))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(options.threads or max(1, cores // local))
+    if world > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    bfloat16 = options.precision == "bfloat16" or (options.precision == "auto" and _fast_bfloat16(device))
+    return Machine(device, bfloat16, rank, world)
+
+
+def find_device(name: str, local_rank: int = 0) -> torch.device:
+    """`auto`: the first GPU that PyTorch can use, else the processor."""
+    if name == "auto":
+        return torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as e:
+        raise UserError(f"device '{name}' is not known; use auto, cpu, cuda or cuda:0") from e
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device '{name}': this machine has no GPU that PyTorch can use; set train.device = 'cpu'")
+    return device
+
+
+def _fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 products are faster than float32's: AMX or AVX-512 BF16 on processors, Ampere on GPUs."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))

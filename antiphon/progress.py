@@ -1,0 +1,100 @@
+"""What a long work says while it runs: a moving bar on a terminal, a line now and then elsewhere. On stderr only."""
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+QUIET_SECONDS = 30.0  # between two lines where nobody watches
+
+
+class Reporter:
+    """Progress and messages of one command.
+
+    On a terminal: one bar that moves, and messages above it. Elsewhere: messages, and the bar as a plain line at most
+    every half minute, so that a log stays short. `quiet` leaves nothing but messages.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.quiet = quiet
+        self.moving = self.console.is_terminal and not quiet
+        self._bar: Progress | None = None
+        self._stage = ""
+        self._began = self._said = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """Print a message."""
+        self.console.print(text, markup=False)
+
+    def show(self, stage: str, done: float, total: float | None, detail: str = "") -> None:
+        """Show how far a stage has come.
+
+        Args:
+            stage: what is being done; a new name begins a new bar.
+            done, total: in any unit; total None: not known.
+            detail: what else to show, such as speed and loss.
+        """
+        if self.quiet:
+            return
+        if stage != self._stage:
+            self.close()
+            self._stage, self._began = stage, time.monotonic()
+            self._said = self._began
+        if self.moving:
+            self._move(stage, done, total, detail)
+        elif time.monotonic() - self._said >= QUIET_SECONDS or (total is not None and done >= total):
+            if time.monotonic() - self._began < 2:
+                return  # over before anybody could wonder
+            self._said = time.monotonic()
+            share = f"{done / total:4.0%}" if total else f"{done:,.0f}"
+            self.say(f"{stage} {share} {detail} {self._left(done, total)}".rstrip())
+
+    def close(self) -> None:
+        """End the bar that is shown."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        self._stage = ""
+
+    def __enter__(self) -> "Reporter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        sys.stderr.flush()
+
+    def _move(self, stage: str, done: float, total: float | None, detail: str) -> None:
+        if self._bar is None:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.percentage:>3.0f}%" if total else "{task.completed:,.0f}"),
+                TextColumn("{task.fields[detail]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+            )
+            self._bar = Progress(*columns, console=self.console, transient=True)
+            self._bar.start()
+            self._bar.add_task(stage, total=total, detail=detail)
+        self._bar.update(self._bar.task_ids[0], completed=done, total=total, detail=detail)
+
+    def _left(self, done: float, total: float | None) -> str:
+        if not total or not done:
+            return ""
+        seconds = (time.monotonic() - self._began) * (total - done) / done
+        return f"{clock(seconds)} left" if seconds >= 1 else ""
+
+
+def clock(seconds: float) -> str:
+    """12.3 -> '12 s', 200 -> '3 min 20 s', 9000 -> '2 h 30 min'."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
