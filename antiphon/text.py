@@ -39,9 +39,7 @@ UNSPACED = (
 )
 LONGEST = 64  # characters of the longest pre-token; unpunctuated Chinese or Thai would be one "word" a line
 LONGEST_PIECE = 16  # characters of the longest learnt piece, as in SentencePiece; longer ones are memorised phrases
-SAMPLE_BYTES = (
-    16_000_000  # a vocabulary is learnt from at most so much text, about 250,000 sentences: memory stays flat
-)
+SAMPLE_BYTES = 16_000_000  # most text that a vocabulary is learnt from, about 250,000 sentences
 BANK_BITS = 5  # 2 ** 5 different cuts BPE-dropout keeps of one word
 BANK_ENTRIES = 500_000  # cuts kept at a time, so that memory stays flat
 GAP = "\0"  # stands for what training must not see: symbols and characters too rare for the vocabulary
