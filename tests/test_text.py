@@ -141,7 +141,7 @@ def test_real_corpora_come_back(data_folder: Path, files: list[str], kind: str) 
     if not all((data_folder / name).exists() for name in files):
         pytest.skip(f"{files[0]} is not in ANTIPHON_DATA")
     lines = [line for name in files for line in read(data_folder / name)[: 200 if "aeslc" in name else 1500]]
-    tokenizer = Tokenizer.train(lines, config.Text(kind=kind), 4000)
+    tokenizer = Tokenizer.train(lines, options(kind=kind, symbols=[]), 4000)
     for line, ids in zip(lines, tokenizer.encode_ids(lines), strict=True):
         assert tokenizer.decode(ids) == unicodedata.normalize("NFC", line)
 
@@ -164,7 +164,7 @@ def test_symbols_are_never_cut(trained: dict[str, Tokenizer]) -> None:
 def test_specials_are_not_learnt_from_a_corpus_that_spells_them() -> None:
     lines = ["</s> <pad> <s> <unk> <0x41> ▁ end</s>"] * 100
     for kind in ("bpe", "unigram", "word", "char"):
-        tokenizer = Tokenizer.train(lines, config.Text(kind=kind), 400)
+        tokenizer = Tokenizer.train(lines, options(kind=kind, symbols=[]), 400)
         ids = tokenizer.encode(lines[0]).ids
         assert min(ids) > EOS
         assert tokenizer.decode(ids) == lines[0]
@@ -353,7 +353,7 @@ def test_large_corpora_are_sampled_in_bounded_memory(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("kind", ["bpe", "unigram", "word", "char"])
 def test_size_is_an_upper_limit_and_rare_characters_become_bytes(kind: str) -> None:
     lines = [chr(0x4E00 + i * 7 % 3000) + chr(0x4E00 + i % 200) for i in range(20_000)]
-    tokenizer = Tokenizer.train(lines, config.Text(kind=kind), 5000)
+    tokenizer = Tokenizer.train(lines, options(kind=kind, symbols=[]), 5000)
     assert 3000 < len(tokenizer) <= 5000
     assert tokenizer.decode(tokenizer.encode(lines[7]).ids) == lines[7]
 
@@ -361,7 +361,7 @@ def test_size_is_an_upper_limit_and_rare_characters_become_bytes(kind: str) -> N
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
 def test_characters_beyond_the_vocabulary_become_bytes(kind: str) -> None:
     lines = ["ab" * 50] * 200 + [chr(0x4E00 + i) for i in range(300)]
-    tokenizer = Tokenizer.train(lines, config.Text(kind=kind), 400)
+    tokenizer = Tokenizer.train(lines, options(kind=kind, symbols=[]), 400)
     assert len(tokenizer) <= 400
     assert all(tokenizer.decode(ids) == line for line, ids in zip(lines, tokenizer.encode_ids(lines), strict=True))
 
