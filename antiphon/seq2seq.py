@@ -42,7 +42,7 @@ class Candidate:
     pieces: list[str]
 
 
-@dataclass
+@dataclass(eq=False)  # arrays do not compare to one truth
 class Result:
     """What the model made of a text."""
 
@@ -312,10 +312,12 @@ def _torch_engine(opened: ModelFolder, device: str, threads: int) -> Engine:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as e:
-        known = "auto, cpu, cuda, cuda:1"
-        raise UserError(f"device {device}: {str(e).splitlines()[0]}; known: {known}") from e
-    with torch.random.fork_rng(devices=[]):  # first weights are drawn, in vain
-        model = build(opened.config.model, len(opened.source), len(opened.target))
+        raise UserError(f"device {device}: {str(e).splitlines()[0]}; known: auto, cpu, cuda, cuda:1") from e
+    try:
+        with torch.random.fork_rng(devices=[]):  # first weights are drawn, in vain
+            model = build(opened.config.model, len(opened.source), len(opened.target))
+    except (UserError, RuntimeError, ValueError) as e:  # PyTorch's own, where a changed file asks for the impossible
+        raise UserError(f"{opened.path / model_folder.CONFIG}: no such model can be made: {e}") from e
     _fill(model, opened)
     return TorchEngine(model, device)
 
