@@ -285,12 +285,14 @@ def _alignment(attention: NDArray[np.float32] | None, pieces: int) -> list[tuple
 def _budgeted(lengths: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
     """Batches of pairs of like length, none above the budget of pieces unless it is a single pair."""
     rows: list[int] = []
+    longest = 0, 0  # source, target
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        longest = [max(lengths[row][side] for row in (*rows, i)) for side in (0, 1)]
-        if rows and sum(longest) * (len(rows) + 1) > SCORED:
+        wider = max(longest[0], lengths[i][0]), max(longest[1], lengths[i][1])
+        if rows and sum(wider) * (len(rows) + 1) > SCORED:
             yield rows
-            rows = []
-        rows = [*rows, i]
+            rows, wider = [], lengths[i]
+        rows.append(i)
+        longest = wider
     if rows:
         yield rows
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from antiphon import config, folder
+from antiphon import config, folder, seq2seq
 from antiphon.config import Config
 from antiphon.errors import UserError
 from antiphon.nn.model import Model, build, shifted
@@ -122,6 +122,24 @@ def test_what_was_written_scores_as_it_was_found(model: Seq2Seq) -> None:
     for a, b in equal:  # all pieces, for a search may stop before EOS
         U = len(a.pieces)
         np.testing.assert_allclose(a.token_log_probs[:U], b.token_log_probs[:U], atol=1e-5)
+
+
+def test_scores_do_not_depend_on_the_batch(model: Seq2Seq, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = model.score(TEXTS, TARGETS)
+    for budget in (1, 40):
+        monkeypatch.setattr(seq2seq, "SCORED", budget)
+        same(model.score(TEXTS, TARGETS), together)
+
+
+def test_batches_to_score_keep_the_budget() -> None:
+    lengths = [(int(s), int(t)) for s, t in RANDOM.integers(1, 400, (3000, 2))]
+    batches = list(seq2seq._budgeted([*lengths, (9, 99999)]))
+    assert sorted(i for rows in batches for i in rows) == list(range(3001))
+    assert [3000] in batches
+    for rows in batches:
+        used = len(rows) * sum(max(lengths[i][side] for i in rows) for side in (0, 1)) if rows != [3000] else 0
+        assert used <= seq2seq.SCORED
+    assert len(list(seq2seq._budgeted([(1, 1)] * 100_000))) == 13
 
 
 def test_the_penalty_of_a_score_can_be_chosen(model: Seq2Seq) -> None:
