@@ -21,7 +21,7 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 
 Cell = Literal["lstm", "gru"]
-DecoderKind = Literal["initial", "context", "bahdanau", "input_feeding", "over_outputs"]
+DecoderKind = Literal["initial", "context", "bahdanau", "input_feeding", "over_outputs", "between"]
 Score = Literal["dot", "scaled_dot", "general", "additive", "multi_head"]
 Bridge = Literal["zero", "last", "dense", "backward"]
 Readout = Literal["linear", "tanh", "maxout", "residual"]
@@ -93,7 +93,8 @@ class Model(Section):
         "over_outputs",
         "`initial`: first state only (Sutskever 2014); `context`: c at every step (Cho 2014); `bahdanau`: attend with "
         "s_{t-1}, then update; `input_feeding`: update, attend, feed back (Luong 2015); `over_outputs`: attend with "
-        "all the decoder's outputs at once (Luong without feeding, TensorFlow's tutorial)",
+        "all the decoder's outputs at once (Luong without feeding, TensorFlow's tutorial); `between`: the same with "
+        "the first layer's outputs, whose contexts the layers above read",
     )
     decoder_hidden: Count = option(512, "decoder units a layer")
     decoder_layers: Count = option(1, "decoder depth")
@@ -332,13 +333,23 @@ def _consistent(config: Config) -> None:
             m.coverage and m.decoder not in ("bahdanau", "input_feeding"),
             "model.coverage needs model.decoder = 'bahdanau' or 'input_feeding'",
         ),
+        (
+            m.decoder == "between" and m.decoder_layers < 2,
+            "model.decoder = 'between' needs model.decoder_layers = 2 or more",
+        ),
         (m.attention_size % m.heads != 0, "model.heads must divide model.attention_size"),
         (m.heads > 1 and m.score != "multi_head", "model.heads needs model.score = 'multi_head'"),
         (config.text.dropout > 0 and config.text.kind != "bpe", "text.dropout needs text.kind = 'bpe'"),
         (
-            m.readout == "maxout" and m.readout_size % 2 == 1,
-            "model.readout = 'maxout' pairs units: model.readout_size must be even",
+            m.decoder == "initial" and m.bridge == "zero",
+            "model.decoder = 'initial' with model.bridge = 'zero' never sees the source: "
+            "set model.bridge = 'last' or 'dense'",
         ),
+        (
+            m.readout == "residual" and m.readout_size not in (0, m.decoder_hidden),
+            "model.readout = 'residual' is as wide as the decoder: leave model.readout_size at 0",
+        ),
+        (m.coverage and m.score == "multi_head", "model.coverage needs a model.score other than 'multi_head'"),
         (
             config.search.max_length and config.search.min_length > config.search.max_length,
             "search.min_length is above search.max_length",

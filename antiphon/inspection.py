@@ -566,6 +566,8 @@ def parameters(model: configuration.Model, source_vocabulary: int, target_vocabu
     readout = m.decoder_hidden if m.readout == "residual" else readout
     feed = {"context": context, "bahdanau": context, "input_feeding": readout}.get(m.decoder, 0)
     sizes = [m.embedding + feed] + [m.decoder_hidden] * (m.decoder_layers - 1)
+    if m.decoder == "between" and m.decoder_layers > 1:
+        sizes[1] += context
     decoder = sum(_recurrent(m, size, m.decoder_hidden) + _norm(m, m.decoder_hidden) for size in sizes)
     embeddings = m.embedding * (target_vocabulary + (0 if m.tie == "all" else source_vocabulary))
     output = target_vocabulary * (1 if m.tie != "none" else readout + 1)

@@ -116,6 +116,9 @@ def test_keras_is_glorot_with_narrow_embeddings() -> None:
         assert is_uniform(linear.weight, glorot(linear.in_features, linear.out_features))
     for table in embeddings(model):
         assert is_uniform(table.weight, 0.05)
+    for layer in cells(model):  # Keras draws a cell's kernel as one matrix
+        assert is_uniform(layer.weight_ih, glorot(layer.input_size, 3 * layer.hidden))
+        assert is_uniform(layer.weight_hh, glorot(layer.hidden, 3 * layer.hidden))
     assert all(not bias.any() for bias in biases(model))
 
 

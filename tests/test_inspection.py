@@ -249,7 +249,7 @@ model_options = st.fixed_dictionaries(
         "bidirectional": st.booleans(),
         "merge": st.sampled_from(["concat", "sum"]),
         "bridge": st.sampled_from(["zero", "last", "dense", "backward"]),
-        "decoder": st.sampled_from(["initial", "context", "bahdanau", "input_feeding", "over_outputs"]),
+        "decoder": st.sampled_from(["initial", "context", "bahdanau", "input_feeding", "over_outputs", "between"]),
         "decoder_hidden": st.sampled_from([4, 8, 16]),
         "decoder_layers": st.integers(1, 3),
         "score": st.sampled_from(["dot", "scaled_dot", "general", "additive", "multi_head"]),
@@ -268,6 +268,7 @@ model_options = st.fixed_dictionaries(
 def test_parameters_are_those_of_the_real_model(options: dict[str, str | int | bool]) -> None:
     from antiphon.nn.model import build
 
+    assume(options["decoder"] != "between" or int(options["decoder_layers"]) > 1)
     model = config.Model(**options)  # type: ignore[arg-type]
     source, target = (13, 13) if model.tie == "all" else (11, 13)
     try:

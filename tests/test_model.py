@@ -37,7 +37,11 @@ def variants() -> list[dict[str, object]]:
     ]
     bridges = [{"bridge": b, "cell": c} for b in ("zero", "last", "backward") for c in ("lstm", "gru")]
     others: list[dict[str, object]] = [
+        {"decoder": "between", "decoder_layers": 2},
+        {"decoder": "between", "decoder_layers": 3, "cell": "gru", "residual": True, "score": "multi_head", "heads": 3},
         {"bidirectional": False, "reverse_source": True, "decoder": "initial"},
+        {"decoder": "initial", "encoder_layers": 2},
+        {"decoder": "initial", "decoder_layers": 2},
         {"reverse_source": True},
         {"merge": "sum", "readout": "residual", "score": "multi_head"},
         {"tie": "all"},
@@ -108,7 +112,7 @@ def test_reading_backwards_is_reading_the_reversed_source() -> None:
     """Sutskever's reversal, against turning the real pieces round by hand."""
     backwards = made({"bidirectional": False, "reverse_source": True, "decoder": "initial"})
     forwards = made({"bidirectional": False, "decoder": "initial"})
-    turned = torch.tensor([[EOS, 7, 6, 5, 4], [EOS, 9, 8, PAD, PAD], [EOS, 10, 4, 5, PAD]])
+    turned = torch.tensor([[7, 6, 5, 4, EOS], [9, 8, EOS, PAD, PAD], [10, 4, 5, EOS, PAD]])
     torch.testing.assert_close(backwards(SOURCES, shifted(TARGETS))[0], forwards(turned, shifted(TARGETS))[0])
 
 
@@ -117,10 +121,10 @@ def test_reversed_memory_is_in_the_sources_order() -> None:
     model = made({"bidirectional": False, "reverse_source": True})
     memory, _ = model.encode(SOURCES)
     changed = SOURCES.clone()
-    changed[1, 0] = 10  # the first piece is read last, so only its own state changes
+    changed[1, 0] = 10  # the first piece is read last before EOS, so only these two states change
     other, _ = model.encode(changed)
     differs = (memory.h - other.h).abs().amax(-1)[1] > 0
-    assert differs.tolist()[:3] == [True, False, False]
+    assert differs.tolist()[:3] == [True, False, True]
 
 
 @torch.no_grad()

@@ -145,13 +145,12 @@ def test_luong() -> None:
     assert shape["source_embedding.weight"] == shape["target_embedding.weight"] == (50_000, 1000)
     assert shape["decoder.stack.layers.0.weight_ih"] == (4000, 1000 + 1000)  # input feeding
     assert shape["decoder.stack.layers.3.weight_ih"] == shape["encoder.layers.3.0.weight_ih"] == (4000, 1000)
-    assert shape["decoder.attention.score.W_a.weight"] == (1000, 1000)
     assert shape["decoder.readout.out.weight"] == (1000, 2000)  # W_c of eq. 5
     assert shape["output.weight"] == (50_000, 1000)
     words("luong2015", 50_000, 50_000)
     stated("luong2015", "data", max_source_length=50, max_target_length=50)
     stated("luong2015", "model", cell="lstm", encoder_layers=4, decoder_layers=4, reverse_source=True)
-    stated("luong2015", "model", decoder="input_feeding", score="general", readout="tanh", bridge="last")
+    stated("luong2015", "model", decoder="input_feeding", score="dot", readout="tanh", bridge="last")
     stated("luong2015", "model", dropout_embedding=0.2, dropout_recurrent=0.2, init="uniform", init_scale=0.1)
     stated("luong2015", "train", optimiser="sgd", learning_rate=1.0, schedule="halving", decay=0.5)
     stated("luong2015", "train", decay_start=8.0, decay_every=1.0, epochs=12.0, clip=5.0)

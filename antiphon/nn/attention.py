@@ -23,7 +23,7 @@ class Memory(NamedTuple):
 
 
 class Dot(nn.Module):
-    """e_ti = s_t . h_i (Luong 2015, eq. 8, dot)."""
+    """e_ti = s_t . h_i (Luong 2015, section 3.1, dot)."""
 
     scale = 1.0
 
@@ -46,7 +46,7 @@ class ScaledDot(Dot):
 
 
 class General(Dot):
-    """e_ti = s_t . W_a h_i (Luong 2015, eq. 8, general)."""
+    """e_ti = s_t . W_a h_i (Luong 2015, section 3.1, general)."""
 
     def __init__(self, query_size: int, memory_size: int, attention_size: int) -> None:
         super().__init__(query_size, memory_size, attention_size)

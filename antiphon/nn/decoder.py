@@ -103,13 +103,23 @@ class ParallelDecoder(nn.Module):
     """Decoders whose recurrence never sees the attention: a whole target in one call.
 
     Without attention: s_t = f(y_{t-1}, s_{t-1}) (Sutskever 2014), or s_t = f(y_{t-1}, s_{t-1}, c) with the source's
-    vector c at every step and in the readout (Cho 2014, eq. 10). With attention: s_t = f(y_{t-1}, s_{t-1}), then
-    c_t = attend(s_t) for all t together (Luong 2015 without input feeding; TensorFlow's tutorial).
+    vector c at every step and in the readout (Cho 2014, section 2.2). With attention: s_t = f(y_{t-1}, s_{t-1}), then
+    c_t = attend(s_t) for all t together (Luong 2015 without input feeding; TensorFlow's tutorial). With layers above
+    the attention, those read [s_t; c_t] (as the upper layers of Wu 2016 and Chen 2018 do), so the recurrence knows
+    what was attended to and yet nothing waits for a step.
     """
 
-    def __init__(self, stack: Stack, attention: Attention | MultiHead | None, readout: Readout, context: bool) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        attention: Attention | MultiHead | None,
+        upper: Stack | None,
+        readout: Readout,
+        context: bool,
+    ) -> None:
         super().__init__()
-        self.stack, self.attention, self.readout, self.context = stack, attention, readout, context
+        self.stack, self.attention, self.upper, self.readout = stack, attention, upper, readout
+        self.context = context
 
     def start(self, state: Named, memory: Memory) -> Named:
         """The state before the first piece, from the bridge's."""
@@ -117,27 +127,40 @@ class ParallelDecoder(nn.Module):
 
     def forward(self, y: Tensor, state: Named, memory: Memory) -> tuple[Tensor, Tensor | None]:
         """Run whole targets: y [B, T, E] -> readouts [B, T, R] and alpha [B, T, S], None without attention."""
-        s, _ = self.stack(self._input(y, memory), state)
-        return self._attend(s, y, memory)
+        lower, upper = self._split(state)
+        s, _ = self.stack(self._input(y, memory), lower)
+        c, alpha = self._attend(s, memory)
+        if self.upper is not None and c is not None:
+            s, _ = self.upper(torch.cat([s, c], -1), upper)
+        return self.readout(s, c, y), alpha
 
     def step(self, y: Tensor, state: Named, memory: Memory) -> tuple[Tensor, Named, Tensor | None]:
         """Run one position of every hypothesis: y [B, K, E] -> readout [B, K, R], new state, alpha [B, K, S]."""
-        s, state = self.stack.step(self._input(y, memory), state)
-        readout, alpha = self._attend(s, y, memory)
-        return readout, state, alpha
+        lower, upper = self._split(state)
+        s, state = self.stack.step(self._input(y, memory), lower)
+        c, alpha = self._attend(s, memory)
+        if self.upper is not None and c is not None:
+            s, above = self.upper.step(torch.cat([s, c], -1), upper)
+            state = {name: torch.cat([part, above[name]], 2) for name, part in state.items()}
+        return self.readout(s, c, y), state, alpha
 
     def _input(self, y: Tensor, memory: Memory) -> Tensor:
         return torch.cat([y, self._fixed(y, memory)], -1) if self.context else y
 
-    def _attend(self, s: Tensor, y: Tensor, memory: Memory) -> tuple[Tensor, Tensor | None]:
-        if self.attention is None:
-            return self.readout(s, self._fixed(y, memory) if self.context else None, y), None
-        c, alpha = self.attention(s, memory)
-        return self.readout(s, c, y), alpha
+    def _attend(self, s: Tensor, memory: Memory) -> tuple[Tensor | None, Tensor | None]:
+        if self.attention is not None:
+            c, alpha = self.attention(s, memory)
+            return c, alpha
+        return (self._fixed(s, memory) if self.context else None), None
+
+    def _split(self, state: Named) -> tuple[Named, Named]:
+        """The states of the layers below the attention, and of those above."""
+        below = len(self.stack.layers)
+        return {k: v[:, :, :below] for k, v in state.items()}, {k: v[:, :, below:] for k, v in state.items()}
 
     @staticmethod
-    def _fixed(y: Tensor, memory: Memory) -> Tensor:
-        return memory.c.unsqueeze(1).expand(-1, y.shape[1], -1)  # [B, T or K, C]
+    def _fixed(x: Tensor, memory: Memory) -> Tensor:
+        return memory.c.unsqueeze(1).expand(-1, x.shape[1], -1)  # [B, T or K, C]
 
 
 class StepwiseDecoder(nn.Module):
@@ -198,7 +221,7 @@ class Bridge(nn.Module):
 
     zero: nothing is handed over
     last: layer by layer, as it is (Sutskever 2014)
-    dense: tanh(W h) layer by layer (Cho 2014, A.1.2); the LSTM's cells by a linear map
+    dense: tanh(W h) layer by layer; the LSTM's cells by a linear map
     backward: s_0 = tanh(W_s h_1), h_1 of the backward direction (Bahdanau 2015, A.2.2)
     """
 
@@ -211,8 +234,8 @@ class Bridge(nn.Module):
 
     def forward(self, final: list[State]) -> Named:
         """Each encoder layer's last state, parts [B, R, H] -> `s` and, for LSTM, `cell`, each [B, 1, L, D]."""
-        # The decoder's layer l takes the encoder's layer l, and its top one where the encoder is shallower.
-        states = [final[min(i, len(final) - 1)] for i in range(self.count)]
+        # Top layer to top layer, so that a deeper encoder's last layers are those that are handed over.
+        states = [final[max(0, i + len(final) - self.count)] for i in range(self.count)]
         h = [s[0][:, -1] if self.kind == "backward" else s[0].flatten(1) for s in states]
         if self.kind == "zero":
             zero = h[0].new_zeros(len(h[0]), 1, self.count, self.hidden)

@@ -76,9 +76,10 @@ class Encoder(nn.Module):
 
 
 def reversal(mask: Tensor) -> Tensor:
-    """Positions that turn the real pieces of each row round and leave padding where it is: [B, S] -> [B, S]."""
+    """Positions that turn each row's pieces round, its EOS and padding staying where they are: [B, S] -> [B, S]."""
     positions = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
-    return torch.where(mask, mask.sum(1, keepdim=True) - 1 - positions, positions)
+    eos = mask.sum(1, keepdim=True) - 1
+    return torch.where(positions < eos, eos - 1 - positions, positions)
 
 
 def reordered(x: Tensor, order: Tensor) -> Tensor:

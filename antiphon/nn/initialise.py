@@ -15,7 +15,7 @@ def initialise(model: nn.Module, scheme: str, scale: float) -> None:
     Args:
         model: the module whose weights are set in place.
         scheme: `default` (Glorot, orthogonal recurrence, LSTM forget gates open), `uniform` (Sutskever 2014, Luong
-            2015), `bahdanau2015` (A.2.3 there) or `keras` (TensorFlow's tutorial).
+            2015), `bahdanau2015` (B.1 there) or `keras` (TensorFlow's tutorial: Glorot uniform over all gates at once).
         scale: half-width of `uniform`.
     """
     if scheme == "uniform":
@@ -24,7 +24,10 @@ def initialise(model: nn.Module, scheme: str, scale: float) -> None:
     else:
         matrix, embedding = SCHEMES[scheme]
         for module in model.modules():
-            _set(module, matrix, embedding)
+            _set(module, matrix, whole_kernels=scheme == "keras")
+        for module in model.modules():  # last, since an output layer may share an embedding's weights
+            if isinstance(module, nn.Embedding):
+                embedding(module.weight)
         if scheme == "bahdanau2015":
             _bahdanau_alignment(model)
         else:
@@ -54,20 +57,22 @@ SCHEMES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
 }
 
 
-def _set(module: nn.Module, matrix: Callable[[Tensor], Tensor], embedding: Callable[[Tensor], Tensor]) -> None:
+def _set(module: nn.Module, matrix: Callable[[Tensor], Tensor], whole_kernels: bool) -> None:
     if isinstance(module, Recurrent):
-        for block in module.weight_ih.data.chunk(GATES[module.cell]):
-            matrix(block)
-        for block in module.weight_hh.data.chunk(GATES[module.cell]):
-            nn.init.orthogonal_(block)
+        if whole_kernels:
+            matrix(module.weight_ih)
+            matrix(module.weight_hh)
+        else:
+            for block in module.weight_ih.data.chunk(GATES[module.cell]):
+                matrix(block)
+            for block in module.weight_hh.data.chunk(GATES[module.cell]):
+                nn.init.orthogonal_(block)
         nn.init.zeros_(module.bias_ih)
         nn.init.zeros_(module.bias_hh)
     elif isinstance(module, nn.Linear):
         matrix(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.Embedding):
-        embedding(module.weight)
 
 
 def _open_forget_gates(model: nn.Module) -> None:

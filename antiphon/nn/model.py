@@ -132,17 +132,16 @@ def build(options: config.Model, source_vocabulary: int, target_vocabulary: int)
     summary = nn.Linear(summary_size, o.decoder_hidden) if o.decoder == "context" else None
     context_size = attention.size if attention else o.decoder_hidden if summary else 0
     feed = {"context": context_size, "bahdanau": context_size, "input_feeding": readout_size}.get(o.decoder, 0)
-    stack = Stack(
-        o.cell, o.embedding + feed, o.decoder_hidden, o.decoder_layers,
-        residual=o.residual, layer_norm=o.layer_norm, dropout=o.dropout_recurrent,
-    )  # fmt: skip
+    below = 1 if o.decoder == "between" else o.decoder_layers
+    stack = _stack(o, o.embedding + feed, below)
+    upper = _stack(o, o.decoder_hidden + context_size, o.decoder_layers - below) if o.decoder == "between" else None
     readout = Readout(o.readout, o.decoder_hidden, context_size, o.embedding, readout_size)
     decoder: ParallelDecoder | StepwiseDecoder
     if attention and o.decoder in ("bahdanau", "input_feeding"):
         feeding = o.decoder == "input_feeding"
         decoder = StepwiseDecoder(stack, attention, readout, feeding=feeding, feed_size=readout_size)
     else:
-        decoder = ParallelDecoder(stack, attention, readout, context=o.decoder == "context")
+        decoder = ParallelDecoder(stack, attention, upper, readout, context=o.decoder == "context")
     bridge_size = encoder.hidden if o.bridge == "backward" else summary_size
     target_embedding = nn.Embedding(target_vocabulary, o.embedding)
     model = Model(
@@ -160,9 +159,6 @@ def build(options: config.Model, source_vocabulary: int, target_vocabulary: int)
     if o.tie != "none":
         model.output.weight = target_embedding.weight
     initialise(model, o.init, o.init_scale)
-    if o.tie != "none" and o.init != "uniform":
-        # Tied weights are the embedding's, not the output layer's: set them last.
-        nn.init.normal_(target_embedding.weight, 0.0, o.embedding**-0.5)
     return model
 
 
@@ -173,6 +169,13 @@ def _attention(o: config.Model, memory_size: int) -> Attention | MultiHead | Non
         out = o.decoder_hidden if o.readout == "residual" else o.attention_size
         return MultiHead(o.decoder_hidden, memory_size, o.attention_size, o.heads, out)
     return Attention(o.score, o.decoder_hidden, memory_size, o.attention_size, o.coverage)
+
+
+def _stack(o: config.Model, input_size: int, layers: int) -> Stack:
+    return Stack(
+        o.cell, input_size, o.decoder_hidden, layers,
+        residual=o.residual, layer_norm=o.layer_norm, dropout=o.dropout_recurrent,
+    )  # fmt: skip
 
 
 def _readout_size(o: config.Model) -> int:
@@ -196,9 +199,10 @@ def _check_sizes(o: config.Model, encoder: Encoder) -> None:
             f"set model.decoder_hidden = {last}, or model.bridge = 'dense'"
         )
     if o.tie != "none" and _readout_size(o) != o.embedding:
+        width = "decoder_hidden" if o.readout == "residual" else "readout_size"
         raise UserError(
             f"model.tie = '{o.tie}' needs a readout as wide as the embedding, but it has {_readout_size(o)} units "
-            f"and the embedding {o.embedding}: set model.readout_size = {o.embedding}, or model.tie = 'none'"
+            f"and the embedding {o.embedding}: set model.{width} = {o.embedding}, or model.tie = 'none'"
         )
     if o.readout == "residual" and attends and o.score != "multi_head" and memory != o.decoder_hidden:
         raise UserError(
