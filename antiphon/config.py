@@ -251,7 +251,12 @@ def from_dict(values: Any, origin: str) -> Config:
     for name, section in values.items():
         if name != "preset":
             _check_keys(origin, name, section)
-    return _validate(origin, values)
+    config = _validate(origin, values)
+    try:
+        _consistent(config)
+    except UserError as e:
+        raise UserError(f"{origin}: {e}") from e
+    return config
 
 
 def reference() -> str:
@@ -328,7 +333,10 @@ def _consistent(config: Config) -> None:
     m = config.model
     conflicts = [
         (m.bridge == "backward" and not m.bidirectional, "model.bridge = 'backward' needs model.bidirectional = true"),
-        (m.tie == "all" and not config.text.joint, "model.tie = 'all' needs text.joint = true"),
+        (
+            m.tie == "all" and not config.text.joint,
+            "model.tie = 'all' needs text.joint = true: set model.tie = 'decoder', or text.joint = true",
+        ),
         (
             m.coverage and m.decoder not in ("bahdanau", "input_feeding"),
             "model.coverage needs model.decoder = 'bahdanau' or 'input_feeding'",
@@ -339,7 +347,10 @@ def _consistent(config: Config) -> None:
         ),
         (m.attention_size % m.heads != 0, "model.heads must divide model.attention_size"),
         (m.heads > 1 and m.score != "multi_head", "model.heads needs model.score = 'multi_head'"),
-        (config.text.dropout > 0 and config.text.kind != "bpe", "text.dropout needs text.kind = 'bpe'"),
+        (
+            config.text.dropout > 0 and config.text.kind != "bpe",
+            "text.dropout cuts BPE pieces: set text.dropout = 0, or text.kind = 'bpe'",
+        ),
         (
             m.decoder == "initial" and m.bridge == "zero",
             "model.decoder = 'initial' with model.bridge = 'zero' never sees the source: "

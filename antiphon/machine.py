@@ -1,6 +1,7 @@
 """What a training runs on: device, precision, threads, and the other processes of the same run."""
 
 import os
+import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -107,3 +108,13 @@ def _fast_bfloat16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
+
+
+def processor() -> str:
+    """The processor's name, for results."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

@@ -317,7 +317,7 @@ def _torch_engine(opened: ModelFolder, device: str, threads: int) -> Engine:
         raise UserError(f"device {device}: {str(e).splitlines()[0]}; known: auto, cpu, cuda, cuda:1") from e
     try:
         with torch.random.fork_rng(devices=[]):  # first weights are drawn, in vain
-            model = build(opened.config.model, len(opened.source), len(opened.target))
+            model = build(opened.config.model, len(opened.source), len(opened.target), draw=False)
     except (UserError, RuntimeError, ValueError) as e:  # PyTorch's own, where a changed file asks for the impossible
         raise UserError(f"{opened.path / model_folder.CONFIG}: no such model can be made: {e}") from e
     _fill(model, opened)

@@ -109,13 +109,14 @@ def shifted(targets: Tensor) -> Tensor:
     return torch.cat([torch.full_like(targets[:, :1], BOS), targets[:, :-1]], 1)
 
 
-def build(options: config.Model, source_vocabulary: int, target_vocabulary: int) -> Model:
+def build(options: config.Model, source_vocabulary: int, target_vocabulary: int, draw: bool = True) -> Model:
     """Make a model with its first weights; the one place that reads the model's configuration.
 
     Args:
         options: the `[model]` section.
         source_vocabulary: number of source pieces.
         target_vocabulary: number of target pieces.
+        draw: draw the first weights, which takes long for large models; False where weights are loaded over them.
 
     Raises:
         UserError: two options do not fit together, such as sizes that must agree.
@@ -158,7 +159,8 @@ def build(options: config.Model, source_vocabulary: int, target_vocabulary: int)
     )
     if o.tie != "none":
         model.output.weight = target_embedding.weight
-    initialise(model, o.init, o.init_scale)
+    if draw:
+        initialise(model, o.init, o.init_scale)
     return model
 
 
