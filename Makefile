@@ -1,0 +1,49 @@
+# make demo: from nothing to a trained model. make test, make check: what a change must pass. make help lists all.
+
+PYTHON ?= python3
+WORKERS ?= 2
+
+VENV = .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check
+PINNED = -c constraints.txt
+TORCH = $(shell grep '^torch==' constraints.txt)
+
+.PHONY: help demo test check memory clean
+
+help: ## these lines
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/installed ## set up .venv, train a model that translates dates, score it and show what to type next
+	@$(BIN)/antiphon demo
+	@echo "In a new shell, first: . $(BIN)/activate"
+
+test: $(VENV)/installed-dev ## set up .venv and run the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+check: $(VENV)/installed-dev ## format, lint and strict types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+memory: $(VENV)/installed ## peak memory of preparing and reading 5 million pairs
+	$(BIN)/python benchmarks/memory.py --pairs 5000000
+
+clean: ## remove .venv, the demo's model and caches; your own models stay
+	rm -rf $(VENV) demo-model build dist antiphon.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# PyTorch comes first and alone, so that a CPU build that is there already, or that pip is told of, is the one taken.
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Antiphon needs Python 3.11 or newer; '$(PYTHON)' is not. Name one: make PYTHON=python3.12" >&2; exit 2; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || { \
+	  echo "No virtual environment could be made; on Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 2; }
+	@echo "Installing into $(VENV); the first time takes some minutes"
+	$(PIP) install $(PINNED) $(TORCH)
+	$(PIP) install --quiet $(PINNED) -e ".[train]"
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(PIP) install --quiet $(PINNED) -e ".[dev]"
+	@touch $@
