@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from antiphon.config import Config
     from antiphon.corpus import Pair
     from antiphon.metrics import Comparison, LengthBin, Score
-    from antiphon.seq2seq import Result, Seq2Seq
+    from antiphon.seq2seq import Candidate, Result, Seq2Seq
 
 P = ParamSpec("P")
 
@@ -68,6 +68,10 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         except BrokenPipeError:  # such as `| head`, which has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(141) from None
+        except (MemoryError, RuntimeError) as e:
+            if isinstance(e, RuntimeError) and "memory" not in str(e):
+                raise
+            _fail("out of memory; lower the batch, or for a training text.size or the model's sizes")
         except OSError as e:
             _fail(f"{e.filename or 'standard output'}: {e.strerror or e}")
         except KeyboardInterrupt:
@@ -196,9 +200,9 @@ def train(
     Examples:
       antiphon train --train pairs.tsv --out model
       antiphon train --train train.en,train.de --valid dev.en,dev.de --out model
-      antiphon train --train pairs.csv --source question --target answer --out model
-      antiphon train --train pairs.tsv --preset luong2015 --set train.epochs=5 --out model
-      torchrun --nproc-per-node 2 -m antiphon.cli train --train pairs.tsv --out model
+      antiphon train --train qa.csv --source question --target answer --out model
+      antiphon train --train pairs.tsv --preset base --set train.epochs=5 --out model
+      torchrun --nproc-per-node 2 -m antiphon.cli train --train big.tsv --out model
     """
     config = _config(train, valid, source, target, preset, files, sets)
     if not config.data.train:
@@ -456,7 +460,7 @@ def check(
     \b
     Examples:
       antiphon check --train pairs.tsv
-      antiphon check --train train.en,train.de --valid dev.en,dev.de --test test.en,test.de
+      antiphon check --train train.tsv --valid valid.tsv --test test.en,test.de
       antiphon check --train pairs.tsv --preset base --set text.size=32000 --json
     """
     from antiphon import inspection
@@ -589,7 +593,8 @@ def _lines(number: int, result: "Result", nbest: int, as_json: bool) -> list[str
     if as_json:
         return [_json(result.as_dict())]
     if nbest > 1:
-        return [f"{number}\t{r.score:.4f}\t{_one_line(r.text)}" for r in (result, *result.candidates)]
+        found: list[Result | Candidate] = [result, *result.candidates]
+        return [f"{number}\t{r.score:.4f}\t{_one_line(r.text)}" for r in found]
     return [_one_line(result.text)]
 
 

@@ -1,0 +1,128 @@
+"""The demo: a model that translates dates between ten languages, from no data to scores and a picture.
+
+The data are generated (see `dates`), so nothing is downloaded. Days and language pairs of the tests are never trained
+on.
+"""
+
+import json
+import platform
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from antiphon import __version__, config, dates, metrics, report
+from antiphon.corpus import Pair, read
+from antiphon.progress import Reporter
+from antiphon.seq2seq import Result, Seq2Seq
+from antiphon.train import Outcome, _check_out, train
+
+SPLITS = {"test": "unseen dates", "unseen_pairs": "unseen language pairs"}
+PICTURE, RESULTS = "attention.png", "results.json"
+
+
+def run(out: Path, sets: Iterable[str], command: str, reporter: Reporter) -> Iterator[str]:
+    """Train the demo's model, or find it trained, and show what it can do.
+
+    Args:
+        out: the model folder; `data/`, `attention.png` and `results.json` are put beside the model.
+        sets: `section.key=value` strings over the preset `demo`.
+        command: the command that does this.
+        reporter: where progress goes.
+
+    Yields:
+        The lines to print: scores, examples, and what to type next.
+
+    Raises:
+        UserError: as `train.train`.
+    """
+    data = _write_data(out)
+    corpora = {"train": [str(data / "train.tsv")], "valid": [str(data / "valid.tsv")]}
+    options = config.load("demo", sets=sets, over={"data": corpora, "text": {"symbols": dates.symbols()}})
+    outcome = train(options, out, command, reporter)
+    model = Seq2Seq.load(out, options.train.device, options.train.threads)
+    tests = {name: list(read(str(data / f"{name}.tsv"))) for name in SPLITS}
+    outputs = {name: _generate(model, pairs, reporter, SPLITS[name]) for name, pairs in tests.items()}
+    scores = {name: _score(tests[name], outputs[name]) for name in SPLITS}
+    yield ""
+    yield f"{'':24}  pairs  exactly right"
+    for name, found in scores.items():
+        yield f"{SPLITS[name]:24}  {len(tests[name]):5,}  {found.value:11.1f} %"
+    yield f"trained in {outcome.minutes * 60:.0f} seconds, {outcome.updates:,} updates"
+    yield ""
+    yield from _examples(tests["test"], outputs["test"])
+    _draw(out / PICTURE, tests["test"], outputs["test"])
+    _write_results(out / RESULTS, command, outcome, scores, options)
+    yield from _next(out, tests["test"][0])
+
+
+def _write_data(out: Path) -> Path:
+    """Write the data into `out/data`, all files or none, unless they are there."""
+    _check_out(out)
+    data, unfinished = out / "data", out / "run" / "dates.unfinished"
+    if not data.is_dir():
+        unfinished.mkdir(parents=True, exist_ok=True)
+        dates.write(unfinished)
+        unfinished.rename(data)
+    return data
+
+
+def _generate(model: Seq2Seq, pairs: list[Pair], reporter: Reporter, stage: str) -> list[Result]:
+    results = []
+    for result in model.stream([pair.source for pair in pairs]):
+        results.append(result)
+        reporter.show(stage, len(results), len(pairs))
+    reporter.close()
+    return results
+
+
+def _score(pairs: list[Pair], results: list[Result]) -> metrics.Score:
+    texts, references = [r.text for r in results], [pair.target for pair in pairs]
+    return metrics.measure(["exact_match"], texts, references)["exact_match"]
+
+
+def _examples(pairs: list[Pair], results: list[Result]) -> Iterator[str]:
+    """An unseen date for each target language."""
+    shown = {pair.source.split()[0]: (pair, result) for pair, result in zip(pairs, results, strict=True)}
+    for _, (pair, result) in sorted(shown.items()):
+        wrong = "" if result.text == pair.target else f"   WRONG, it is {pair.target}"
+        yield f"{pair.source}  ->  {result.text}{wrong}"
+
+
+def _draw(path: Path, pairs: list[Pair], results: list[Result]) -> None:
+    """Draw what the first output attends to whose characters every font has."""
+    latin = (r for pair, r in zip(pairs, results, strict=True) if max(pair.source + pair.target + r.text) < "\u0250")
+    result = next(latin)
+    if result.attention is not None:
+        end = ["</s>"] if result.finished else []
+        report.attention(path, [*result.source_pieces, "</s>"], [*result.pieces, *end], result.attention)
+
+
+def _write_results(
+    path: Path, command: str, outcome: Outcome, scores: dict[str, metrics.Score], options: config.Config
+) -> None:
+    results: dict[str, Any] = {
+        "command": command,
+        "scores": {name: asdict(score) for name, score in scores.items()},
+        "minutes": round(outcome.minutes, 2),
+        "updates": outcome.updates,
+        "seed": options.train.seed,
+        "machine": f"{platform.machine()} {platform.system()}",
+        "versions": {"antiphon": __version__, "python": platform.python_version()}
+        | {name: version(name) for name in ("torch", "babel", "numpy", "tokenizers")},
+    }
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8", newline="\n")
+    unfinished.replace(path)
+
+
+def _next(out: Path, pair: Pair) -> Iterator[str]:
+    folder = shlex.quote(str(out))
+    yield ""
+    yield f"the model is in {out}, what it attends to in {out / PICTURE}, the scores in {out / RESULTS}"
+    yield "next:"
+    yield f"  echo {shlex.quote(pair.source)} | antiphon generate {folder}"
+    yield f"  antiphon evaluate {folder} --data {shlex.quote(str(out / 'data' / 'test.tsv'))} --metric exact_match"
+    yield "  antiphon train --train your-pairs.tsv --out your-model"
