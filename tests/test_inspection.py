@@ -10,12 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
 from antiphon import config, inspection
-from antiphon.errors import UserError
-from antiphon.inspection import Finding, Report, estimate, inspect, parameters
+from antiphon.inspection import Finding, Report, inspect
 
 needs_languages = pytest.mark.skipif(importlib.util.find_spec("py3langid") is None, reason="py3langid is not installed")
 
@@ -238,54 +235,6 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
         return memory
 
     assert peak(32_000) - peak(2_000) < 30_000 * 90 + (4 << 20)
-
-
-model_options = st.fixed_dictionaries(
-    {
-        "cell": st.sampled_from(["lstm", "gru"]),
-        "embedding": st.sampled_from([6, 8]),
-        "encoder_hidden": st.sampled_from([4, 8]),
-        "encoder_layers": st.integers(1, 3),
-        "bidirectional": st.booleans(),
-        "merge": st.sampled_from(["concat", "sum"]),
-        "bridge": st.sampled_from(["zero", "last", "dense", "backward"]),
-        "decoder": st.sampled_from(["initial", "context", "bahdanau", "input_feeding", "over_outputs", "between"]),
-        "decoder_hidden": st.sampled_from([4, 8, 16]),
-        "decoder_layers": st.integers(1, 3),
-        "score": st.sampled_from(["dot", "scaled_dot", "general", "additive", "multi_head"]),
-        "attention_size": st.sampled_from([4, 6]),
-        "coverage": st.booleans(),
-        "readout": st.sampled_from(["linear", "tanh", "maxout", "residual"]),
-        "readout_size": st.sampled_from([0, 6, 8]),
-        "tie": st.sampled_from(["none", "decoder", "all"]),
-        "layer_norm": st.sampled_from(["none", "output", "gates"]),
-    }
-)
-
-
-@settings(max_examples=100, deadline=None)
-@given(options=model_options)
-def test_parameters_are_those_of_the_real_model(options: dict[str, str | int | bool]) -> None:
-    from antiphon.nn.model import build
-
-    assume(options["decoder"] != "between" or int(options["decoder_layers"]) > 1)
-    model = config.Model(**options)  # type: ignore[arg-type]
-    source, target = (13, 13) if model.tie == "all" else (11, 13)
-    try:
-        real = build(model, source, target)
-    except UserError:
-        assume(False)
-    assert parameters(model, source, target) == sum(p.numel() for p in real.parameters())
-
-
-def test_estimate_follows_the_configuration() -> None:
-    plain = estimate(config.load(), 8000, 8000)
-    assert plain.weights_bytes == 4 * plain.parameters
-    assert plain.training_bytes > 4 * plain.weights_bytes  # weights, gradients, Adam's two moments, activations
-    assert estimate(config.load(sets=["train.optimiser='sgd'"]), 8000, 8000).training_bytes < plain.training_bytes
-    assert estimate(config.load(sets=["train.ema=0.99"]), 8000, 8000).training_bytes > plain.training_bytes
-    apart = estimate(config.load(sets=["text.joint=false"]), 500, 8000)
-    assert (apart.source_vocabulary, plain.source_vocabulary) == (500, 8000) and apart.parameters < plain.parameters
 
 
 @needs_languages
