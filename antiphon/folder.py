@@ -249,6 +249,7 @@ DECODERS = {
     "bahdanau": "a decoder that attends before each step (Bahdanau 2015)",
     "input_feeding": "a decoder that attends after each step and feeds the result back (Luong 2015)",
     "over_outputs": "a decoder that attends after its recurrent layers (Luong 2015 without input feeding)",
+    "between": "a decoder that attends after its first layer, so that those above read what it saw",
 }
 
 

@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from antiphon import config, folder
-from antiphon.config import Config
+from antiphon.config import Config, DecoderKind
 from antiphon.errors import UserError
 from antiphon.folder import Card
 from antiphon.metrics import Score
@@ -260,3 +261,7 @@ def test_a_configuration_comes_back_in_every_kind_of_value(tmp_path: Path) -> No
 def test_neither_module_imports_torch() -> None:
     code = "import sys, antiphon.folder, antiphon.seq2seq; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_card_has_words_for_every_decoder() -> None:
+    assert set(folder.DECODERS) == set(get_args(DecoderKind))
