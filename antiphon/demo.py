@@ -92,9 +92,9 @@ def _examples(pairs: list[Pair], results: list[Result]) -> Iterator[str]:
 
 
 def _draw(path: Path, pairs: list[Pair], results: list[Result]) -> None:
-    """Draw what the first output attends to whose characters every font has."""
-    latin = (r for pair, r in zip(pairs, results, strict=True) if max(pair.source + pair.target + r.text) < "\u0250")
-    result = next(latin)
+    """Draw what an output attends to: the first one between languages whose characters every font has."""
+    latin = [r for pair, r in zip(pairs, results, strict=True) if max(pair.source + pair.target) < "\u0250"]
+    result = (latin or results)[0]
     if result.attention is not None:
         end = ["</s>"] if result.finished else []
         report.attention(path, [*result.source_pieces, "</s>"], [*result.pieces, *end], result.attention)
