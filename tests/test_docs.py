@@ -1,0 +1,151 @@
+"""The documentation against the program: its commands run as typed, and what it names exists, in both languages."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from antiphon import config
+from antiphon.cli import app
+
+ROOT = Path(__file__).parent.parent
+ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
+DOCS = [ENGLISH, CHINESE, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+TRANSLATED = [ENGLISH, *(path for path in DOCS if path.parent.name == "docs" and ".zh-CN." not in path.name)]
+BLOCK = re.compile(r"(<!-- test -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
+COMMANDS = ["train", "generate", "evaluate", "score", "check", "demo"]
+
+
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def blocks(path: Path) -> list[tuple[str, str, str]]:
+    """A page's code: whether a test runs it, its language, and itself."""
+    return [(mark, language, code) for mark, language, code in BLOCK.findall(read(path))]
+
+
+def chinese(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.zh-CN.md")
+
+
+def options(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
+
+
+def help_of(*command: str) -> str:
+    result = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_readmes_commands_run_as_typed(tmp_path: Path) -> None:
+    """All of them in one folder, one after the other; those of the Chinese page are the same."""
+    bash = shutil.which("bash")
+    if bash is None or sys.platform == "win32":
+        pytest.skip("the README's commands need a POSIX shell")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    env = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"}
+    ran = ""
+    for mark, language, code in blocks(ENGLISH):
+        if not mark:
+            continue
+        command = [bash, "-euo", "pipefail", "-c", code] if language == "sh" else [sys.executable, "-c", code]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=120
+        )
+        assert done.returncode == 0, f"{code}\n{done.stderr.decode('utf-8', 'replace')}"
+        ran += done.stdout.decode("utf-8")
+    assert "nothing to complain of" in ran  # check
+    assert "BLEU|nrefs:1" in ran  # evaluate
+    assert len((tmp_path / "outputs.jsonl").read_text("utf-8").splitlines()) == 2
+    assert (tmp_path / "dog.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("page", TRANSLATED, ids=lambda p: p.name)
+def test_both_languages_have_the_same_commands_and_names(page: Path) -> None:
+    other = chinese(page)
+    assert blocks(page) == blocks(other)
+    prose, translated = (BLOCK.sub("", read(p)) for p in (page, other))
+    assert options(prose) == options(translated)
+    assert codes(prose) == codes(translated)
+    assert prose.count("\n#") == translated.count("\n#")
+
+
+def codes(prose: str) -> set[str]:
+    """Single words between backticks: files, options, presets."""
+    return {code for code in re.findall(r"`([^`\n]+)`", prose) if " " not in code}
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda p: p.name)
+def test_links_lead_to_files(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#\s]+)", read(page)):
+        if not link.startswith("https://"):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda p: p.name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    for path in re.findall(r"`((?:antiphon|benchmarks|docs|recipes|tests)/[\w./-]+)`", read(page)):
+        assert (ROOT / path).exists(), f"{page.name} names {path}"
+
+
+@pytest.mark.parametrize("page", [ENGLISH, CHINESE], ids=lambda p: p.name)
+def test_presets_are_those_there_are(page: Path) -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", read(page), re.MULTILINE)
+    assert set(listed) == set(config.presets())
+    assert len(listed) == len(set(listed))
+
+
+def test_every_command_is_in_the_help_and_on_the_pages() -> None:
+    shown = help_of()
+    for command in COMMANDS:
+        assert re.search(rf"^\W*{command}\b", shown, re.MULTILINE), command
+        for page in (ENGLISH, CHINESE):
+            assert f"| `antiphon {command}` |" in read(page)
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda p: p.name)
+def test_options_in_commands_are_known(page: Path) -> None:
+    known = {command: options(help_of(command)) for command in COMMANDS}
+    for _, language, code in blocks(page):
+        if language != "sh":
+            continue
+        for line in code.replace("\\\n", " ").splitlines():
+            for command, rest in re.findall(r"(?:antiphon(?:\.cli)?) (\w+)([^|]*)", line):
+                assert options(rest) <= known[command], line
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda p: p.name)
+def test_settings_are_known(page: Path) -> None:
+    for section, key in re.findall(r"\b(data|text|model|train|search)\.([a-z_]+)\s?=", read(page)):
+        assert key in config.SECTIONS[section].model_fields, f"{page.name} names {section}.{key}"
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda p: p.name)
+def test_configurations_can_be_read(page: Path, tmp_path: Path) -> None:
+    for _, language, code in blocks(page):
+        if language == "toml":
+            file = tmp_path / "run.toml"
+            file.write_text(code, encoding="utf-8")
+            config.load(files=[file])
+
+
+def test_make_has_the_targets_that_the_pages_name() -> None:
+    targets = set(re.findall(r"^([a-z]+):", read(ROOT / "Makefile"), re.MULTILINE))
+    for page in DOCS:
+        named = set(re.findall(r"`make ([a-z]+)", read(page)))
+        assert named <= targets, page.name
+
+
+def test_constraints_pin_what_is_needed_by_public_versions() -> None:
+    pins = [line for line in read(ROOT / "constraints.txt").splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+(post[0-9]+)?", pin) for pin in pins)
+    pinned = {pin.split("==")[0] for pin in pins}
+    declared = re.findall(r'"([a-z][\w-]*)>=', read(ROOT / "pyproject.toml"))
+    assert {name.replace("_", "-") for name in declared} <= pinned
