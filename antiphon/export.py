@@ -1,0 +1,175 @@
+"""Export: a model folder's graphs for ONNX Runtime, and how near their answers are to PyTorch's.
+
+Needs neither PyTorch nor a network, only the package `onnx`; see `onnx_engine` for what it writes.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from antiphon import __version__, metrics
+from antiphon import folder as model_folder
+from antiphon.config import Config
+from antiphon.errors import UserError
+from antiphon.onnx_engine import FOLDER, FORMAT, GRAPHS, META, VERSION, OnnxEngine, fingerprint
+from antiphon.seq2seq import Seq2Seq
+from antiphon.store import FULL
+
+if TYPE_CHECKING:
+    from antiphon.onnx_graph import Weights
+
+LIMIT = (1 << 31) - 1  # bytes of a Protocol Buffers file
+TEXTS = 64  # texts that are compared at a time
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an export wrote."""
+
+    folder: Path
+    files: Mapping[str, int]  # bytes by file name
+
+
+def export(folder: str | Path, precision: Sequence[str] = ("float32", "int8")) -> Report:
+    """Write a model folder's ONNX graphs into its subfolder `onnx`, in place of those that were there.
+
+    Args:
+        folder: the model folder.
+        precision: `float32`, `int8` or both.
+
+    Raises:
+        UserError: the folder cannot be opened, a precision is unknown, `onnx` is not installed, a graph would be above
+            2 GiB, or the disk is full.
+    """
+    unknown = [name for name in precision if name not in GRAPHS]
+    if unknown or not precision:
+        raise UserError(f"precision '{(unknown or [''])[0]}': must be one of {', '.join(GRAPHS)}")
+    graph = _graph_module()
+    opened = model_folder.load(folder)
+    path = opened.path / FOLDER
+    weights = _named(opened.config, opened.weights())
+    meta = {
+        "format": FORMAT,
+        "version": VERSION,
+        "antiphon": __version__,
+        "precisions": list(precision),
+        "vocabulary": len(opened.target),
+        "weights": fingerprint(opened.path / model_folder.WEIGHTS),
+    }
+    try:
+        path.mkdir(exist_ok=True)
+        files = _replace(path, _contents(graph, opened.config, weights, precision), meta)
+    except KeyError as e:
+        raise UserError(f"{opened.path / model_folder.WEIGHTS}: has no weight {e}: copy the folder again") from e
+    except OSError as e:
+        what = "the disk is full; make room and start again" if e.errno in FULL else e.strerror
+        raise UserError(f"{path}: the graphs cannot be written: {what}") from e
+    return Report(path, files)
+
+
+def parity(
+    folder: str | Path,
+    sources: Sequence[str],
+    references: Sequence[str] | None = None,
+    threads: int = 0,
+    **options: Any,
+) -> dict[str, dict[str, float]]:
+    """Compare the answers of an exported model with those of PyTorch.
+
+    Args:
+        folder: the model folder, exported in any precision.
+        sources: texts.
+        references: for each text a reference, for BLEU.
+        threads: processor threads.
+        **options: of the search; see `Seq2Seq.generate`.
+
+    Returns:
+        For `torch` and each exported precision: `texts`; `equal`, the share of outputs that are the same as PyTorch's;
+        `difference`, the largest difference of log p in nats for one piece of PyTorch's outputs; `bleu` where there
+        are references.
+
+    Raises:
+        UserError: the folder cannot be opened or was not exported, or references are not as many as sources.
+    """
+    if references is not None and len(references) != len(sources):
+        raise UserError(f"{len(sources)} sources and {len(references)} references: give one reference for each source")
+    exported = [name for name, files in GRAPHS.items() if (Path(folder) / FOLDER / files[0]).exists()]
+    engines = {name: OnnxEngine(folder, name, threads) for name in exported or ["float32"]}
+    model = Seq2Seq.load(folder, device="cpu", threads=threads)
+    models = {"torch": model} | {
+        name: Seq2Seq(engine, model.config, model.source, model.target) for name, engine in engines.items()
+    }
+    wanted = [result.text for result in model.generate(sources, batch=TEXTS, **options)]
+    log_p = [result.token_log_probs for result in model.score(sources, wanted)]
+    report = {}
+    for name, other in models.items():
+        found = wanted if other is model else [r.text for r in other.generate(sources, batch=TEXTS, **options)]
+        scored = [result.token_log_probs for result in other.score(sources, wanted)]
+        apart = [np.abs(np.subtract(a, b)).max(initial=0) for a, b in zip(scored, log_p, strict=True)]
+        same = [a == b for a, b in zip(found, wanted, strict=True)]
+        report[name] = {"texts": len(same), "equal": sum(same) / max(1, len(same)), "difference": max(apart, default=0)}
+        if references is not None:
+            report[name]["bleu"] = metrics.measure(["bleu"], found, references)["bleu"].value
+    return report
+
+
+def _named(config: Config, weights: "Weights") -> "Weights":
+    """The weights with tied ones under each of their names."""
+    named = dict(weights)
+    if config.model.tie == "all":
+        named["target_embedding.weight"] = named["source_embedding.weight"]
+    if config.model.tie != "none":
+        named["output.weight"] = named["target_embedding.weight"]
+    return named
+
+
+def _graph_module() -> Any:
+    try:
+        from antiphon import onnx_graph
+    except ModuleNotFoundError as e:
+        if e.name != "onnx":
+            raise
+        raise UserError("to export a model the package onnx is needed: pip install onnx") from e
+    return onnx_graph
+
+
+def _contents(graph: Any, config: Config, weights: "Weights", precision: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """The graphs one after the other, as a large one fills the memory."""
+    for name in precision:
+        for file, make in zip(GRAPHS[name], (graph.encoder, graph.step), strict=True):
+            model = make(config.model, weights, name == "int8")
+            size = model.ByteSize()
+            if size > LIMIT:
+                raise UserError(
+                    f"{file}: would have {size / 1e9:.1f} GB, and an ONNX file has at most 2; try int8 alone"
+                )
+            yield file, model.SerializeToString()
+
+
+def _replace(path: Path, contents: Iterator[tuple[str, bytes]], meta: Mapping[str, Any]) -> dict[str, int]:
+    """Write the graphs, all or none, then meta.json; return the graphs' sizes."""
+    sizes = {}
+    try:
+        for name, content in contents:
+            sizes[name] = len(content)
+            _partial(path, name).write_bytes(content)
+        _partial(path, META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        (path / META).unlink(missing_ok=True)  # until all is renamed, the folder has graphs of two models
+        for file in {file for files in GRAPHS.values() for file in files} - set(sizes):
+            (path / file).unlink(missing_ok=True)
+        for name in [*sizes, META]:
+            _partial(path, name).replace(path / name)
+    finally:
+        for name in [*sizes, META]:
+            with suppress(OSError):
+                _partial(path, name).unlink(missing_ok=True)
+    return sizes
+
+
+def _partial(path: Path, name: str) -> Path:
+    return path / f".{name}.partial"
