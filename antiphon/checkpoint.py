@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def save(folder: Path, update: int, tensors: Mapping[str, Tensor], state: Mappin
         UserError: the disk is full or cannot be written; the checkpoints before stay as they are.
     """
     path = folder / f"update-{update:09d}.safetensors"
-    partial = path.with_suffix(".partial")
+    partial = folder / "unfinished.partial"  # one name, so that a killed run's is written over
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file({k: v.contiguous() for k, v in tensors.items()}, partial, {"state": json.dumps(state)})
@@ -44,8 +45,10 @@ def save(folder: Path, update: int, tensors: Mapping[str, Tensor], state: Mappin
             os.fsync(file.fileno())
         partial.replace(path)
     except (OSError, SafetensorError) as e:
-        partial.unlink(missing_ok=True)
-        full = getattr(e, "errno", None) in FULL or "os error 28" in str(e).lower()
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        number = re.search(r"os error (\d+)", str(e))  # safetensors gives it in words
+        full = (int(number[1]) if number else getattr(e, "errno", None)) in FULL
         what = "the disk is full; make room and run the same command again" if full else str(e)
         raise UserError(f"{path}: the checkpoint cannot be written: {what}") from e
     for old in _found(folder)[KEEP:]:
@@ -65,7 +68,8 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         try:
             with safe_open(path, "pt") as file:
                 state = json.loads(file.metadata()["state"])
-                return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
+                # Copies, for what is mapped to a file keeps Windows from deleting it.
+                return {name: file.get_tensor(name).clone() for name in file.keys()}, state  # noqa: SIM118
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as e:
             problems.append(f"{path.name}: {e}")
     if problems:

@@ -1,6 +1,8 @@
 """A run's log: one JSON object a line, and the same values for TensorBoard."""
 
 import json
+import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,15 +21,17 @@ class Log:
             return
         folder.mkdir(parents=True, exist_ok=True)
         self._file = (folder / "log.jsonl").open("a", encoding="utf-8", newline="\n")
-        self._file.truncate(length)
+        self._file.truncate(min(length, self._file.tell()))
+        self._file.seek(0, os.SEEK_END)
         if tensorboard:
             self._board = _board(folder / "tensorboard", update)
 
     def write(self, update: int, values: Mapping[str, float]) -> None:
-        """Log some values of an update."""
+        """Log some values of an update; what is not a number, such as a loss that overflowed, is null in JSON."""
         if self._file is None:
             return
-        self._file.write(json.dumps({"step": update, **values}) + "\n")
+        known = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        self._file.write(json.dumps({"step": update, **known}) + "\n")
         for name, value in values.items() if self._board else ():
             self._board.add_scalar(name.replace("_", "/", 1), value, update)
 
@@ -38,7 +42,10 @@ class Log:
         self._file.flush()
         return int(self._file.tell())
 
-    def close(self) -> None:
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, *error: object) -> None:
         """Write what is left and close the files."""
         if self._file is not None:
             self._file.close()
@@ -51,4 +58,4 @@ def _board(folder: Path, update: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder), purge_step=update or None)
+    return SummaryWriter(str(folder), purge_step=update + 1)  # what a killed run wrote after its checkpoint

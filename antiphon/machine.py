@@ -4,6 +4,7 @@ import os
 import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -83,22 +84,25 @@ def machine(options: Train) -> Machine:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     torch.set_num_threads(options.threads or max(1, cores // local))
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     if world > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # The others wait while the first prepares a large corpus; torchrun ends them if it fails.
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=7))
     bfloat16 = options.precision == "bfloat16" or (options.precision == "auto" and _fast_bfloat16(device))
     return Machine(device, bfloat16, rank, world)
 
 
 def find_device(name: str, local_rank: int = 0) -> torch.device:
-    """`auto`: the first GPU that PyTorch can use, else the processor."""
+    """`auto`: a GPU if PyTorch can use one, else the processor. `auto` and `cuda` give each process its own GPU."""
     if name == "auto":
-        return torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
-    except RuntimeError as e:
-        raise UserError(f"device '{name}' is not known; use auto, cpu, cuda or cuda:0") from e
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device '{name}': this machine has no GPU that PyTorch can use; set train.device = 'cpu'")
+        device = torch.device("cuda", local_rank) if name == "cuda" else torch.device(name)
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as e:
+        why = str(e).partition(". ")[0].splitlines()[0]
+        raise UserError(f"train.device = '{name}' cannot be used: {why}; use auto, cpu, cuda or cuda:1") from e
     return device
 
 

@@ -18,12 +18,14 @@ class Reporter:
     """
 
     def __init__(self, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        watched = sys.stderr.isatty()  # whatever FORCE_COLOR says: a moving bar fills a log
+        self.console = Console(stderr=True, force_terminal=watched, highlight=False, emoji=False, soft_wrap=True)
         self.quiet = quiet
         self.moving = self.console.is_terminal and not quiet
         self._bar: Progress | None = None
         self._stage = ""
         self._began = self._said = time.monotonic()
+        self._first = 0.0  # where the stage began; a continued one not at 0
 
     def say(self, text: str) -> None:
         """Print a message."""
@@ -41,7 +43,7 @@ class Reporter:
             return
         if stage != self._stage:
             self.close()
-            self._stage, self._began = stage, time.monotonic()
+            self._stage, self._first, self._began = stage, done, time.monotonic()
             self._said = self._began
         if self.moving:
             self._move(stage, done, total, detail)
@@ -84,9 +86,9 @@ class Reporter:
         self._bar.update(self._bar.task_ids[0], completed=done, total=total, detail=detail)
 
     def _left(self, done: float, total: float | None) -> str:
-        if not total or not done:
+        if not total or done <= self._first:
             return ""
-        seconds = (time.monotonic() - self._began) * (total - done) / done
+        seconds = (time.monotonic() - self._began) * (total - done) / (done - self._first)
         return f"{clock(seconds)} left" if seconds >= 1 else ""
 
 

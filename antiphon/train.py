@@ -10,14 +10,14 @@ stopped, and ends with the same weights, bit for bit on a processor with the sam
 import json
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from antiphon import __version__, checkpoint, folder, metrics
-from antiphon.batches import epoch_batches, pad
+from antiphon.batches import Batches, Rows, epoch_batches, pad
 from antiphon.config import Config
 from antiphon.errors import UserError
 from antiphon.log import Log
@@ -46,6 +46,7 @@ class State:
     update: int = 0  # updates made
     epoch: int = 0  # passes over the data made
     position: int = 0  # batches of the present pass taken
+    validated: int = 0  # the update of the last validation
     lowered: int = 0  # times that `plateau` has lowered the learning rate
     best: float | None = None  # the best validation's score
     best_update: int = 0
@@ -53,8 +54,7 @@ class State:
     bad: int = 0  # updates without a finite gradient, one after the other
     seconds: float = 0.0  # of training, over all its parts
     logged: int = 0  # bytes of the log
-    finished: str = ""  # why the run ended; empty: it goes on
-    limits: list[float] = field(default_factory=list)  # under which it ended: epochs, steps, minutes, patience
+    finished: bool = False  # the last validation is made and the model is written
 
 
 @dataclass(frozen=True)
@@ -84,33 +84,50 @@ class Run:
         self.average = Average(self.model, config.train.ema, config.train.average_last)
         self.state = State()
         self._resume()
+        self.batches = self._pass(self.state.epoch)
+        self.total = self._total()
         self.began = time.monotonic() - self.state.seconds
         self.saved = time.monotonic()
-        self.log = Log(out / "run", self.state.logged, self.state.update, config.train.tensorboard, self.machine.first)
         data, first = self.data, self.machine.first
         self.validator = Validator(data.valid, data.source, data.target, config, self.machine) if first else None
-        self.per_epoch = math.ceil(len(self.batches(0)) / config.train.accumulate)
-        self.total = math.ceil(config.train.epochs * self.per_epoch)
-        if config.train.steps:
-            self.total = min(self.total, config.train.steps)
+
+    def begin(self) -> Log:
+        """Open the log behind what the checkpoint knows of it."""
+        state, tensorboard = self.state, self.config.train.tensorboard
+        state.finished = False
+        self.log = Log(self.out / "run", state.logged, state.update, tensorboard, self.machine.first)
+        return self.log
 
     @property
     def epochs(self) -> float:
         """Passes over the data made, with their fraction."""
-        return self.state.epoch + self.state.position / max(1, self.per_epoch * self.config.train.accumulate)
+        return self.state.epoch + self.state.position / len(self.batches)
 
-    def batches(self, epoch: int) -> Any:
+    def advance(self) -> None:
+        """Go on behind the batches of an update, to the next pass where this one is over."""
+        self.state.position += self.config.train.accumulate
+        if self.state.position >= len(self.batches):
+            self.state.epoch, self.state.position = self.state.epoch + 1, 0
+            self.batches = self._pass(self.state.epoch)
+
+    def _pass(self, epoch: int) -> Batches:
         """The batches of one pass for this process."""
-        t, copy = self.config.train, epoch % self.data.train.copies
-        lengths = self.data.train.lengths(copy)
-        rank, world = self.machine.rank, self.machine.world
+        t, machine = self.config.train, self.machine
+        lengths = self.data.train.lengths(epoch % self.data.train.copies)
         return epoch_batches(
-            *lengths, size=t.batch, unit=t.batch_unit, seed=t.seed, epoch=epoch, rank=rank, world=world
+            *lengths, size=t.batch, unit=t.batch_unit, seed=t.seed, epoch=epoch, rank=machine.rank, world=machine.world
         )
 
-    def batch(self, rows: Any, epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _total(self) -> int:
+        """Updates of the whole run, if all passes have as many batches as the first; nearly so in units of tokens."""
+        t = self.config.train
+        first = self.batches if self.state.epoch == 0 else self._pass(0)
+        total = math.ceil(t.epochs * math.ceil(len(first) / t.accumulate))
+        return min(total, t.steps) if t.steps else total
+
+    def batch(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
         """Sources [B, S] and targets [B, T] of some rows, both ending in EOS."""
-        sides = self.data.train.pairs(rows, epoch % self.data.train.copies)
+        sides = self.data.train.pairs(rows, self.state.epoch % self.data.train.copies)
         sources, targets = (torch.from_numpy(pad(side, eos=EOS)).to(self.machine.device) for side in sides)
         return sources, targets
 
@@ -144,19 +161,23 @@ class Run:
         tensors, meta = loaded
         _check_same(meta, self.config, self.machine.world, self.out)
         self.state = State(**meta["state"])
-        put(self.model, _part(tensors, "model."))
-        self.average.ema = _part(tensors, "ema.")
+        put(self.model, self._part(tensors, "model."))
+        self.average.ema = self._part(tensors, "ema.")
         kept = sorted({int(name.split(".")[1]) for name in tensors if name.startswith("kept.")})
-        self.average.kept = [_part(tensors, f"kept.{i}.") for i in kept]
+        self.average.kept = [self._part(tensors, f"kept.{i}.") for i in kept]
         values = self.optimiser.state_dict()
         indices = {int(name.split(".")[1]) for name in tensors if name.startswith("optimiser.")}
-        values["state"] = {i: _part(tensors, f"optimiser.{i}.") for i in sorted(indices)}
+        values["state"] = {i: self._part(tensors, f"optimiser.{i}.") for i in sorted(indices)}
         self.optimiser.load_state_dict(values)
         random = tensors[f"random.{self.machine.rank}"]
         size = len(torch.get_rng_state())
         torch.set_rng_state(random[:size])
         if self.machine.device.type == "cuda" and len(random) > size:
             torch.cuda.set_rng_state(random[size:])
+
+    def _part(self, tensors: Weights, prefix: str) -> Weights:
+        device = self.machine.device
+        return {k.removeprefix(prefix): v.to(device) for k, v in tensors.items() if k.startswith(prefix)}
 
     def _prepared(self) -> Prepared:
         """Prepare the data once for all processes."""
@@ -186,102 +207,125 @@ def train(config: Config, out: Path, command: str = "", reporter: Reporter | Non
     """
     reporter = reporter or Reporter()
     run = Run(config, out, command, reporter)
-    state, t = run.state, config.train
-    limits = [t.epochs, t.steps, t.minutes, t.patience]
-    if state.finished and state.limits == limits:
-        reporter.say(f"{out}: this training is finished ({state.finished}); raise train.epochs to go on with it")
-        return _outcome(run)
+    state = run.state
+    if state.finished and (reason := _over(run)):
+        if run.machine.first:
+            limits = "train.epochs, steps, minutes or patience"
+            reporter.say(
+                f"{out}: this training is finished ({reason}); to go on with it, raise what ended it: {limits}"
+            )
+        return _outcome(run, reason)
     _say_start(run)
-    state.finished, state.limits = "", limits
     tally = Tally()
-    while not state.finished:
-        batches = run.batches(state.epoch)
-        while state.position < len(batches) and not state.finished:
-            tally.add(_update(run, batches[state.position : state.position + t.accumulate]))
-            state.position += t.accumulate
-            _report(run, tally)
-            if t.valid_every and state.update % t.valid_every == 0:
+    with run.begin(), reporter:
+        while not (reason := _over(run)):
+            began = time.monotonic()
+            update = _update(run)
+            tally.add(update, time.monotonic() - began)
+            _show(run, tally)
+            if state.update % LOG_EVERY == 0:
+                run.log.write(state.update, {"epoch": run.epochs, **tally.values(update)})
+                tally = Tally()
+            if _validation_due(run):
                 _validate(run)
-            state.finished = state.finished or _limit_reached(run)
             if _checkpoint_due(run):
                 run.checkpoint()
-        if state.position >= len(batches):
-            state.epoch, state.position = state.epoch + 1, 0
-            if not t.valid_every:
-                _validate(run)
-            run.checkpoint()
-    if state.position and not (t.valid_every and state.update % t.valid_every == 0):
-        _validate(run)  # stopped within a pass
-    run.checkpoint()
-    run.log.close()
-    reporter.close()
-    _say_end(run)
-    return _outcome(run)
+        if state.validated < state.update or state.best is None:
+            _validate(run, last=True)
+        state.finished = True
+        run.checkpoint()
+    _say_end(run, reason)
+    return _outcome(run, reason)
+
+
+class Update(NamedTuple):
+    """What an update did, over all its batches and processes."""
+
+    nll: float  # summed, in nats
+    pieces: int  # of the targets
+    norm: float  # of the gradient of the normalised loss, before clipping
+    learning_rate: float
 
 
 class Tally:
-    """Losses and speed since the last line of the log."""
+    """Loss and speed since the last line of the log."""
 
     def __init__(self) -> None:
-        self.sums = torch.zeros(3, dtype=torch.float64)  # nll, target pieces, sentences
-        self.began = time.monotonic()
-        self.norm = self.rate = 0.0
+        self.nll = self.pieces = self.seconds = 0.0
 
-    def add(self, update: tuple[torch.Tensor, float, float]) -> None:
-        """Take in an update's sums, gradient norm and learning rate."""
-        self.sums += update[0]
-        self.norm, self.rate = update[1:]
+    def add(self, update: Update, seconds: float) -> None:
+        """Take in an update and the time that it took; one that was skipped does not count."""
+        if math.isfinite(update.norm):
+            self.nll += update.nll
+            self.pieces += update.pieces
+            self.seconds += seconds
 
     @property
     def loss(self) -> float:
         """Nats a target piece."""
-        return float(self.sums[0] / self.sums[1].clamp(min=1))
+        return self.nll / self.pieces if self.pieces else math.nan
 
     @property
     def speed(self) -> float:
         """Target pieces a second."""
-        return float(self.sums[1]) / (time.monotonic() - self.began + 1e-9)
+        return self.pieces / max(self.seconds, 1e-9)
+
+    def values(self, last: Update) -> dict[str, float]:
+        """What the log says."""
+        return {
+            "train_loss": self.loss,
+            "learning_rate": last.learning_rate,
+            "gradient": last.norm,
+            "pieces_per_second": self.speed,
+        }
 
 
-def _update(run: Run, group: list[Any]) -> tuple[torch.Tensor, float, float]:
-    """Add up the gradients of some batches over all processes, and take one step of the optimiser.
-
-    Returns:
-        [nll, target pieces, sentences] summed, the gradient's norm, and the learning rate.
-    """
+def _update(run: Run) -> Update:
+    """Add up the gradients of the next batches over all processes, and take one step of the optimiser."""
     t, state, model = run.config.train, run.state, run.model
     model.train()
-    sums = torch.zeros(3, dtype=torch.float64)
-    for rows in group:
-        sources, targets = run.batch(rows, state.epoch)
+    sums = torch.zeros(3, dtype=torch.float64)  # nll, target pieces, sentences
+    for rows in run.batches[state.position : state.position + t.accumulate]:
+        sources, targets = run.batch(rows)
+        inputs = _sampled(run, sources, targets)
         with run.machine.products():
-            inputs = _sampled(run, sources, targets)
             loss = model.loss(sources, targets, t.label_smoothing, inputs)
         torch.autograd.backward(loss.total)
         sums += torch.tensor([float(loss.nll), loss.pieces, len(rows)], dtype=torch.float64)
-    sums = run.machine.total(sums)
+    nll, pieces, sentences = run.machine.total(sums).tolist()
     run.machine.total_gradients(model.parameters())
-    grads = [weight.grad for weight in model.parameters() if weight.grad is not None]
-    count = float(sums[1] if t.normalise == "tokens" else sums[2])
-    norm = float(torch.nn.utils.get_total_norm(grads)) / count
     rate = learning_rate(t, state.update, run.epochs, run.total, state.lowered)
+    norm = _step(run, pieces if t.normalise == "tokens" else sentences, rate)
+    state.update += 1
+    run.average.update(model, state.update)
+    run.advance()
+    return Update(nll, int(pieces), norm, rate)
+
+
+def _step(run: Run, count: float, rate: float) -> float:
+    """Divide the summed gradients by `count`, clip them, take a step, and return the norm that they had.
+
+    Raises:
+        UserError: gradients have not been finite for too long.
+    """
+    state, clip = run.state, run.config.train.clip
+    grads = [weight.grad for weight in run.model.parameters() if weight.grad is not None]
+    norm = float(torch.nn.utils.get_total_norm(grads)) / count
     if math.isfinite(norm):
-        torch._foreach_mul_(grads, min(1.0, t.clip / (norm + 1e-12)) / count if t.clip else 1 / count)
-        for parameters in run.optimiser.param_groups:
-            parameters["lr"] = rate
+        torch._foreach_mul_(grads, min(1.0, clip / (norm + 1e-12)) / count if clip else 1 / count)
+        for group in run.optimiser.param_groups:
+            group["lr"] = rate
         run.optimiser.step()
         state.bad = 0
     else:
         state.bad += 1
         if state.bad == BAD_UPDATES:
             raise UserError(
-                f"the training has lost its way: no finite gradient in {BAD_UPDATES} updates up to {state.update}; "
-                "lower train.learning_rate, lengthen train.warmup, or set train.clip"
+                f"the training has lost its way: no finite gradient in {BAD_UPDATES} updates up to {state.update + 1}; "
+                "start again in another folder with a lower train.learning_rate, a longer train.warmup, or train.clip"
             )
     run.optimiser.zero_grad()
-    state.update += 1
-    run.average.update(model, state.update)
-    return sums, norm, rate
+    return norm
 
 
 def _sampled(run: Run, sources: torch.Tensor, targets: torch.Tensor) -> torch.Tensor | None:
@@ -294,52 +338,47 @@ def _sampled(run: Run, sources: torch.Tensor, targets: torch.Tensor) -> torch.Te
     share = t.scheduled_sampling * min(1.0, run.state.update / t.scheduled_sampling_steps)
     if share == 0:
         return None
-    own, given = shifted(run.model.guesses(sources, targets)), shifted(targets)
+    with run.machine.products():
+        own = shifted(run.model.guesses(sources, targets))
+    given = shifted(targets)
     return torch.where(torch.rand(given.shape, device=given.device) < share, own, given)
 
 
-def _report(run: Run, tally: Tally) -> None:
-    state, metric = run.state, run.config.train.metric
-    best = "" if state.best is None else f", best {metric} {state.best:.2f}"
-    detail = f"epoch {run.epochs:.2f}, loss {tally.loss:.3f}, {tally.speed:,.0f} pieces/s{best}"
-    if run.machine.first:
-        run.reporter.show("training", state.update, run.total, detail)
-    if state.update % LOG_EVERY == 0:
-        values = {"epoch": run.epochs, "train_loss": tally.loss, "learning_rate": tally.rate, "gradient": tally.norm}
-        run.log.write(state.update, values | {"pieces_per_second": tally.speed})
-        tally.__init__()  # type: ignore[misc]
-
-
-def _validate(run: Run) -> None:
-    """Measure the averaged weights, keep them if they are the best so far, and decide on patience and plateau."""
+def _validate(run: Run, last: bool = False) -> None:
+    """Measure the averaged weights, keep them if they are the best so far, and count towards patience and plateau."""
     state, t = run.state, run.config.train
     averaged = run.average.at_validation(run.model)
     verdict: tuple[float | None, bool] = (None, False)
     if run.validator is not None:
         now = copied(run.model)
         put(run.model, averaged)
-        found = run.validator.measure(run.model, decode=run.epochs >= t.valid_start)
+        found = run.validator.measure(run.model, decode=last or run.epochs >= t.valid_start)
         put(run.model, now)
-        value = None if found.score is None else found.score.value
-        better = value is not None and (
-            state.best is None or (value > state.best if metrics.HIGHER_IS_BETTER[t.metric] else value < state.best)
-        )
-        _say_validation(run, found, better)
-        if better:
-            save_model(run, averaged, found)
-        verdict = value, better
+        verdict = _judge(t.metric, found.score, state.best)
+        _say_validation(run, found, verdict[1])
+        if verdict[1]:
+            _save_model(run, averaged, found)
     value, better = run.machine.share(verdict)
+    state.validated = state.update
     if better:
         state.best, state.best_update, state.since_best = value, state.update, 0
     elif value is not None:
         state.since_best += 1
         if state.since_best % t.plateau_patience == 0:
             state.lowered += 1
-        if t.patience and state.since_best >= t.patience:
-            state.finished = f"no better {t.metric} in {t.patience} validations"
 
 
-def save_model(run: Run, weights: Weights, found: Validation) -> None:
+def _judge(metric: str, score: metrics.Score | None, best: float | None) -> tuple[float | None, bool]:
+    """A validation's value, and whether it is the best so far; no number at all counts as a bad one."""
+    if score is None:
+        return None, False
+    value = score.value
+    if best is None or not math.isfinite(value):
+        return value, math.isfinite(value)
+    return value, value > best if metrics.HIGHER_IS_BETTER[metric] else value < best
+
+
+def _save_model(run: Run, weights: Weights, found: Validation) -> None:
     """Write the model folder with these weights."""
     state = run.state
     card = folder.Card(
@@ -396,37 +435,52 @@ def _say_start(run: Run) -> None:
         run.reporter.say(f"going on from update {run.state.update:,} (epoch {run.epochs:.2f})")
 
 
-def _say_end(run: Run) -> None:
+def _show(run: Run, tally: Tally) -> None:
+    if run.machine.first:
+        state, metric = run.state, run.config.train.metric
+        best = "" if state.best is None else f", best {metric} {state.best:.2f}"
+        detail = f"epoch {run.epochs:.2f}, loss {tally.loss:.3f}, {tally.speed:,.0f} pieces/s{best}"
+        run.reporter.show("training", state.update, run.total, detail)
+
+
+def _say_end(run: Run, reason: str) -> None:
     if run.machine.first:
         state, metric = run.state, run.config.train.metric
         best = "" if state.best is None else f"; best {metric} {state.best:.2f} at update {state.best_update:,}"
-        run.reporter.say(f"{state.finished} after {clock(state.seconds)}{best}; the model is in {run.out}")
+        run.reporter.say(f"{reason} after {clock(state.seconds)}{best}; the model is in {run.out}")
 
 
-def _limit_reached(run: Run) -> str:
+def _over(run: Run) -> str:
+    """Why the run is over; empty: it is not."""
     t, state = run.config.train, run.state
-    late = bool(t.minutes) and time.monotonic() - run.began >= t.minutes * 60
-    if run.machine.share(late):
+    if run.epochs >= t.epochs:
+        return f"{t.epochs:g} epochs are made"
+    if t.steps and state.update >= t.steps:
+        return f"{t.steps:,} updates are made"
+    if t.patience and state.since_best >= t.patience:
+        return f"no better {t.metric} in {t.patience} validations"
+    if t.minutes and run.machine.share(time.monotonic() - run.began >= t.minutes * 60):
         return f"{t.minutes:g} minutes are over"
-    return f"all {state.update:,} updates are made" if state.update >= run.total else ""
+    return ""
+
+
+def _validation_due(run: Run) -> bool:
+    every = run.config.train.valid_every
+    return run.state.update % every == 0 if every else run.state.position == 0
 
 
 def _checkpoint_due(run: Run) -> bool:
-    t, update = run.config.train, run.state.update
-    if t.checkpoint_every and update % t.checkpoint_every == 0:
+    state, every = run.state, run.config.train.checkpoint_every
+    if state.validated == state.update or (every and state.update % every == 0):
         return True
-    if t.valid_every and update % t.valid_every == 0:
-        return True
+    if state.update % LOG_EVERY:
+        return False  # processes need not agree on the time at every update
     return bool(run.machine.share(time.monotonic() - run.saved > CHECKPOINT_SECONDS))
 
 
-def _outcome(run: Run) -> Outcome:
+def _outcome(run: Run, reason: str) -> Outcome:
     s = run.state
-    return Outcome(run.out, s.best, run.config.train.metric, s.update, run.epochs, s.seconds / 60, s.finished)
-
-
-def _part(tensors: Weights, prefix: str) -> Weights:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    return Outcome(run.out, s.best, run.config.train.metric, s.update, run.epochs, s.seconds / 60, reason)
 
 
 def _check_out(out: Path) -> None:
@@ -438,11 +492,11 @@ def _check_out(out: Path) -> None:
 
 
 def _check_same(meta: dict[str, Any], config: Config, world: int, out: Path) -> None:
-    """Refuse to continue a run with options that would have made another one."""
+    """Refuse to continue a run with options that would have made another one; `prepare` has seen to data and text."""
     old, new = meta["config"], config.model_dump()
     changes = [
         f"{section}.{key} was {json.dumps(old.get(section, {}).get(key))}, now {json.dumps(value)}"
-        for section in ("data", "text", "model", "train")
+        for section in ("model", "train")
         for key, value in new[section].items()
         if old.get(section, {}).get(key) != value and not (section == "train" and key in FREE)
     ]

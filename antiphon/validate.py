@@ -10,6 +10,7 @@ from antiphon import metrics
 from antiphon.batches import epoch_batches, pad
 from antiphon.config import Config
 from antiphon.corpus import Pair
+from antiphon.errors import UserError
 from antiphon.machine import Machine
 from antiphon.nn.model import Model
 from antiphon.seq2seq import Seq2Seq
@@ -42,6 +43,11 @@ class Validator:
             strict=True,
         )
         kept = [(s, t) for s, t in encoded if 0 < len(s) <= limits[0] and 0 < len(t) <= limits[1]]
+        if not kept:
+            raise UserError(
+                f"all {len(pairs)} development pairs are empty or longer than data.max_source_length = {limits[0]} or "
+                f"data.max_target_length = {limits[1]} pieces; raise these, or name other pairs in data.valid"
+            )
         self.sources = [np.asarray(s) for s, _ in kept]
         self.targets = [np.asarray(t) for _, t in kept]
 
