@@ -8,12 +8,13 @@ import functools
 import json
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
-from itertools import islice, zip_longest
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec, TextIO
 
@@ -73,7 +74,10 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
                 raise
             _fail("out of memory; lower the batch, or for a training text.size or the model's sizes")
         except OSError as e:
-            _fail(f"{e.filename or 'standard output'}: {e.strerror or e}")
+            from antiphon.store import FULL
+
+            advice = "; make room and run the same command again" if e.errno in FULL else ""
+            _fail(f"{f'{e.filename}: ' if e.filename else ''}{e.strerror or e}{advice}")
         except KeyboardInterrupt:
             more = "; the same command goes on" if function.__name__ in ("train", "demo") else ""
             typer.echo(f"antiphon: stopped{more}", err=True)
@@ -169,7 +173,7 @@ BlockNgrams = Annotated[
 ]
 NoUnk = Annotated[bool, typer.Option("--no-unk", help="Never write an unknown word.", rich_help_panel=SEARCH)]
 Batch = Annotated[int, typer.Option(help="Texts decoded at a time.", rich_help_panel=MACHINE)]
-Threads = Annotated[int, typer.Option(help="Processor threads; 0: all cores.", rich_help_panel=MACHINE)]
+Threads = Annotated[int, typer.Option(min=0, help="Processor threads; 0: all cores.", rich_help_panel=MACHINE)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.", rich_help_panel=MACHINE)]
 
 
@@ -212,9 +216,8 @@ def train(
     from antiphon.prepare import count
     from antiphon.progress import Reporter
 
-    first = os.environ.get("RANK", "0") == "0"
     reporter = Reporter(quiet)
-    reporter.console.quiet = not first
+    reporter.console.quiet = not _first()
     with reporter, _nothing_left(out):
         if not config.preset:
             training._check_out(out)
@@ -383,7 +386,7 @@ def evaluate(
 
     pairs = list(corpus.read(data, source or "", target or "")) if data else []
     wanted = _references(references) if references else [[pair.target] for pair in pairs]
-    other = list(corpus.read_lines(against)) if against else []
+    other = _sentences(against, len(wanted)) if against else []
     names = list(metric or ("bleu", "chrf"))
     how: dict[str, Any] = {"lowercase": lowercase, "tokenize": tokenize, "language": language}
     metrics.measure(names, [""], [[""]], **how)  # a misspelt name is told before the work
@@ -396,7 +399,7 @@ def evaluate(
         texts = [result.text for result in _watched(results, True, len(pairs))]
         typer.echo(f"{len(texts):,} outputs in {time.monotonic() - began:.1f} s", err=True)
     else:
-        texts = list(corpus.read_lines(hypotheses or ""))
+        texts = _sentences(hypotheses, len(wanted))
     if outputs:
         with _writing(outputs) as file:
             file.writelines(f"{_one_line(text)}\n" for text in texts)
@@ -529,14 +532,22 @@ def _given(**options: Any) -> dict[str, Any]:
 
 @contextmanager
 def _nothing_left(out: Path) -> Iterator[None]:
-    """Take away the empty folders of a run that an error has stopped before it kept anything."""
+    """Take away what a run that was refused has begun to prepare: half of it is of no use."""
+    run = out / "run"
     try:
         yield
-    except BaseException:
-        for folder in (out / "run" / "data", out / "run", out):
-            with suppress(OSError):
+    except UserError:
+        if _first() and not (run / "data" / "prepared.json").exists():
+            shutil.rmtree(run / "data", ignore_errors=True)
+        for folder in (run, out):
+            with suppress(OSError):  # it is not empty, or not there
                 folder.rmdir()
         raise
+
+
+def _first() -> bool:
+    """Whether this process talks for all that train together."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
@@ -547,6 +558,10 @@ def _writing(path: Path) -> Iterator[TextIO]:
         with unfinished.open("w", encoding="utf-8", newline="\n") as file:
             yield file
         unfinished.replace(path)
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        raise UserError(f"{path}: cannot be written: {e.strerror}; make room, or name a file somewhere else") from e
     finally:
         with suppress(OSError):
             unfinished.unlink()
@@ -621,13 +636,18 @@ def _references(paths: Sequence[Path]) -> list[list[str]]:
     """For each sentence a line of each file."""
     from antiphon.corpus import read_lines
 
-    columns = [list(read_lines(path)) for path in paths]
-    for path, column in zip(paths, columns, strict=True):
-        if len(column) != len(columns[0]):
-            raise UserError(
-                f"{path}: {len(column)} references, but {paths[0]} has {len(columns[0])}; a line a sentence"
-            )
-    return [list(group) for group in zip_longest(*columns)]
+    first = list(read_lines(paths[0]))
+    return [list(group) for group in zip(first, *(_sentences(path, len(first)) for path in paths[1:]), strict=True)]
+
+
+def _sentences(path: Path | None, count: int) -> list[str]:
+    """The lines of a file, which must be as many as there are sentences."""
+    from antiphon.corpus import read_lines
+
+    lines = list(read_lines(path or "-"))
+    if len(lines) != count:
+        raise UserError(f"{path}: {len(lines):,} lines for {count:,} references; give a line for each, in their order")
+    return lines
 
 
 def _scored(model: "Seq2Seq", pairs: Iterator["Pair"]) -> Iterator["Result"]:

@@ -7,6 +7,7 @@ on.
 import json
 import platform
 import shlex
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
@@ -64,8 +65,11 @@ def _write_data(out: Path) -> Path:
     data, unfinished = out / "data", out / "run" / "dates.unfinished"
     if not data.is_dir():
         unfinished.mkdir(parents=True, exist_ok=True)
-        dates.write(unfinished)
-        unfinished.rename(data)
+        try:
+            dates.write(unfinished)
+            unfinished.rename(data)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
     return data
 
 

@@ -26,14 +26,14 @@ SETS = [word for text in TINY for word in ("--set", text)]
 PROGRAM = [sys.executable, "-m", "antiphon.cli"]
 
 
-def antiphon(*arguments: str | Path, stdin: str | bytes = "") -> Result:
+def antiphon(*arguments: object, stdin: str | bytes = "") -> Result:
     """Run a command in this process; only an exit may leave it."""
     result = CliRunner().invoke(app, [str(a) for a in arguments], input=stdin)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
 
 
-def good(*arguments: str | Path, stdin: str | bytes = "") -> Result:
+def good(*arguments: object, stdin: str | bytes = "") -> Result:
     result = antiphon(*arguments, stdin=stdin)
     assert result.exit_code == 0, result.output
     return result
