@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from antiphon.nn.attention import Attention, Memory, MultiHead
+from antiphon.nn.dropout import Dropout
 from antiphon.nn.recurrent import Recurrent, State, layer
 
 Named = dict[str, Tensor]
@@ -64,7 +65,7 @@ class Stack(nn.Module):
         sizes = [input_size] + [hidden] * (layers - 1)
         self.layers = nn.ModuleList(layer(cell, size, hidden, layer_norm) for size in sizes)
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) if layer_norm == "output" else nn.Identity() for _ in sizes)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, state: Named) -> tuple[Tensor, Named]:
         """Run whole sequences, one a sentence: x [B, T, I], state with K = 1 -> outputs [B, T, D], last state."""

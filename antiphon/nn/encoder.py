@@ -6,6 +6,7 @@ Shapes: B sentences, S source pieces, I input size, H units a direction, R direc
 import torch
 from torch import Tensor, nn
 
+from antiphon.nn.dropout import Dropout
 from antiphon.nn.recurrent import Recurrent, State, layer
 
 
@@ -37,7 +38,7 @@ class Encoder(nn.Module):
             size = input_size if i == 0 else self.size
             self.layers.append(nn.ModuleList(layer(cell, size, hidden, layer_norm) for _ in range(self.directions)))
             self.norms.append(nn.LayerNorm(self.size) if layer_norm == "output" else nn.Identity())
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, list[State]]:
         """Read a batch of sources.

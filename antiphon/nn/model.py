@@ -13,6 +13,7 @@ from antiphon import config
 from antiphon.errors import UserError
 from antiphon.nn.attention import Attention, Memory, MultiHead
 from antiphon.nn.decoder import Bridge, Named, ParallelDecoder, Readout, Stack, StepwiseDecoder
+from antiphon.nn.dropout import Dropout
 from antiphon.nn.encoder import Encoder
 from antiphon.nn.initialise import initialise
 from antiphon.nn.kernels import CHUNK, output_loss
@@ -47,9 +48,9 @@ class Model(nn.Module):
         super().__init__()
         self.source_embedding, self.target_embedding = source_embedding, target_embedding
         self.encoder, self.summary, self.bridge, self.decoder, self.output = encoder, summary, bridge, decoder, output
-        self.dropout_embedding = nn.Dropout(dropout_embedding)
-        self.dropout_word = nn.Dropout(dropout_word)
-        self.dropout_output = nn.Dropout(dropout_output)
+        self.dropout_embedding = Dropout(dropout_embedding)
+        self.dropout_word = Dropout(dropout_word)
+        self.dropout_output = Dropout(dropout_output)
 
     @property
     def vocabulary(self) -> int:
