@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "antiphon"
 
 ORDER = [
     "errors", "config", "sizes", "text", "corpus", "inspection", "store", "batches", "prepare", "engine", "hypothesis",
-    "search", "metrics", "report", "folder", "onnx_engine", "nn.recurrent", "nn.attention", "nn.encoder", "nn.decoder",
-    "nn.kernels", "nn.initialise", "nn.model", "torch_engine", "seq2seq", "progress", "machine", "optim", "checkpoint",
+    "search", "metrics", "report", "folder", "onnx_engine", "nn.dropout", "nn.recurrent", "nn.attention", "nn.encoder",
+    "nn.decoder", "nn.kernels", "nn.initialise", "nn.model", "torch_engine", "seq2seq", "progress", "machine", "optim", "checkpoint",
     "log", "validate", "train", "onnx_graph", "export", "recipe", "dates", "demo", "cli",
 ]  # fmt: skip
 
