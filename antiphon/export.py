@@ -130,12 +130,12 @@ def _named(config: Config, weights: "Weights") -> "Weights":
 
 def _graph_module() -> Any:
     try:
-        from antiphon import onnx_graph
+        from antiphon import onnx_model
     except ModuleNotFoundError as e:
         if e.name != "onnx":
             raise
         raise UserError("to export a model the package onnx is needed: pip install onnx") from e
-    return onnx_graph
+    return onnx_model
 
 
 def _contents(graph: Any, config: Config, weights: "Weights", precision: Sequence[str]) -> Iterator[tuple[str, bytes]]:

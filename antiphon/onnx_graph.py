@@ -1,14 +1,6 @@
-"""A model as two ONNX graphs, written node by node from its weights: the encoder, and one step of the decoder.
+"""Writing an ONNX graph node by node, with matrices in float32 or int8."""
 
-The search stays outside. Names at the border are all that the engine knows: whatever the encoder puts out as `memory.*`
-and `state.*` goes into the step, which puts the state after it out as `next.*`.
-
-Shapes: B sentences, S source pieces, K hypotheses a sentence, N = B K rows, K' the rows a sentence had before; I input
-size, H encoder units a direction, R directions, M size of an encoder state, D decoder state, A size of a key, V words.
-Inside the encoder time comes first, [S, B, ..], as ONNX's recurrent operators have it. Equations are in docs/models.md.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,18 +8,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from antiphon import config
-from antiphon.text import BOS, PAD
-
 Array = NDArray[Any]
 Weights = Mapping[str, NDArray[np.float32]]
 OPSET, IR = 17, 8  # LayerNormalization begins with 17; onnxruntime has read both since 1.12
 MICROSOFT = "com.microsoft"  # onnxruntime's own operators: products of int8 weights
 FLOAT, INT = TensorProto.FLOAT, TensorProto.INT64
 
-# Rows of PyTorch's gates in the order that is wanted: PyTorch has i, f, g, o and r, z, n.
-ONNX_GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}  # i, o, f, g and z, r, n
-STEP_GATES = (0, 1, 3, 2)  # i, f, o, g: the three that go through one sigmoid side by side
+# Largest int8 weight of a product. Processors without VNNI add up two products in 16 bits: 2 x 255 x 64 still fits.
+LARGEST = 64
 
 
 class Graph:
@@ -39,6 +27,7 @@ class Graph:
         self.constants: dict[str, onnx.TensorProto] = {}
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
+        self.results: list[tuple[str, str]] = []  # names of outputs and the values they stand for
         self.count = 0
 
     def input(self, name: str, kind: int, *shape: str | int) -> str:
@@ -48,7 +37,7 @@ class Graph:
 
     def output(self, name: str, value: str, kind: int, *shape: str | int) -> None:
         """Make a value an output."""
-        self.nodes.append(helper.make_node("Identity", [value], [name]))
+        self.results.append((name, value))
         self.outputs.append(helper.make_tensor_value_info(name, kind, shape))
 
     def ops(self, kind: str, count: int, *inputs: str, **attributes: Any) -> list[str]:
@@ -101,7 +90,7 @@ class Graph:
         """ids [..] -> embeddings [.., E]."""
         if not self.int8:
             return self.op("Gather", self.weight(name), ids)
-        w, scale = quantised(self.weights[name])
+        w, scale = quantised(self.weights[name], 127)
         rows = self.op("Cast", self.op("Gather", self.constant(w, f"{name}.rows"), ids), to=FLOAT)
         return self.op("Mul", rows, self.op("Gather", self.constant(scale[:, None], f"{name}.rows.scale"), ids))
 
@@ -110,8 +99,19 @@ class Graph:
         return self.op("LayerNormalization", x, self.weight(f"{layer}.weight"), self.weight(f"{layer}.bias"))
 
     def finished(self, name: str) -> onnx.GraphProto:
-        """The graph alone, as a loop's body."""
-        return helper.make_graph(self.nodes, name, self.inputs, self.outputs, list(self.constants.values()))
+        """The graph alone, as a loop's body; its nodes write into the outputs without a copy between."""
+        renamed: dict[str, str] = {}
+        for output, value in self.results:
+            if renamed.setdefault(value, output) != output:  # one value twice
+                self.nodes.append(helper.make_node("Identity", [value], [output]))
+        nodes = []
+        for node in self.nodes:
+            new = onnx.NodeProto()
+            new.CopyFrom(node)
+            new.input[:] = [renamed.get(value, value) for value in node.input]
+            new.output[:] = [renamed.get(value, value) for value in node.output]
+            nodes.append(new)
+        return helper.make_graph(nodes, name, self.inputs, self.outputs, list(self.constants.values()))
 
     def model(self) -> onnx.ModelProto:
         """The finished model."""
@@ -120,428 +120,7 @@ class Graph:
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR, producer_name="antiphon")
 
 
-def quantised(weight: Array) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """weight [out, in] as int8 and the scale of each of its rows [out]."""
-    scale = np.maximum(np.abs(weight).max(-1) / 127, np.finfo(np.float32).tiny).astype(np.float32)
+def quantised(weight: Array, largest: int = LARGEST) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """weight [.., out, in] as int8 and the scale of each of its rows [.., out]."""
+    scale = np.maximum(np.abs(weight).max(-1) / largest, np.finfo(np.float32).tiny).astype(np.float32)
     return np.rint(weight / scale[..., None]).astype(np.int8), scale
-
-
-def encoder(options: config.Model, weights: Weights, int8: bool) -> onnx.ModelProto:
-    """The encoder: sources [B, S] -> `memory.*` and the decoder's first `state.*`.
-
-    Args:
-        options: the `[model]` section.
-        weights: by the names of the model's parameters, tied ones under each of their names.
-        int8: keep matrices in int8, row by row, and multiply in int8; the GRU, for which onnxruntime has no such
-            operator, stays as it is.
-    """
-    return _Encoder(options, weights, int8).graph.model()
-
-
-def step(options: config.Model, weights: Weights, int8: bool) -> onnx.ModelProto:
-    """One step of the decoder; arguments as for `encoder`.
-
-    Inputs: `tokens`, `ask` and `rows` [N], where row n goes on from row rows[n] of the state; `k` [1]; `memory.*`,
-    `state.*`. Outputs: `scores` and `ids` [N, k], `asked` [N], with attention `attention` [B, K, S], `next.*`.
-    """
-    return _Step(options, weights, int8).graph.model()
-
-
-class _Encoder:
-    def __init__(self, options: config.Model, weights: Weights, int8: bool) -> None:
-        self.o = options
-        self.graph = g = Graph(weights, int8)
-        self.directions = 2 if options.bidirectional else 1
-        self.sources = g.input("sources", INT, "B", "S")
-        real = g.op("Not", g.op("Equal", self.sources, g.constant(np.array(PAD), "PAD")))  # [B, S]
-        self.real = g.op("Unsqueeze", g.op("Transpose", real), g.ints(2))  # [S, B, 1]
-        self.lengths = g.op("ReduceSum", g.op("Cast", real, to=TensorProto.INT32), g.ints(1), keepdims=0)  # [B]
-        h, final = self.layers(g.embed("source_embedding.weight", g.op("Transpose", self.sources)))
-        if options.decoder not in ("initial", "context"):
-            self.attended(g.op("Transpose", h, perm=[1, 0, 2]))
-            self.mask(real)
-        elif options.decoder == "context":
-            c = g.op("Tanh", g.linear(self.joined(final[-1][0]), "summary"))
-            g.output("memory.c", c, FLOAT, "B", options.decoder_hidden)
-        self.bridge(final)
-
-    def layers(self, x: str) -> tuple[str, list[list[str]]]:
-        """Embeddings [S, B, E] -> h [S, B, M] and each layer's last state, (h, c) or (h,), each [R, B, H]."""
-        g, o = self.graph, self.o
-        x, size = self.turned(x), o.embedding
-        final = []
-        for i in range(o.encoder_layers):
-            y, state = self.normalised(x, i) if o.layer_norm == "gates" else self.fused(x, i)
-            if o.merge == "concat":  # y: [S, R, B, H]
-                y = g.reshape(g.op("Transpose", y, perm=[0, 2, 1, 3]), 0, 0, -1)
-            else:
-                y = g.op("ReduceSum", y, g.ints(1), keepdims=0)
-            if o.layer_norm == "output":
-                y = g.norm(y, f"encoder.norms.{i}")
-            after = o.encoder_hidden * (self.directions if o.merge == "concat" else 1)
-            x, size = g.op("Add", x, y) if o.residual and size == after else y, after
-            final.append(state)
-        return self.turned(x), final
-
-    def turned(self, x: str) -> str:
-        """x [S, B, ..] with each row's pieces turned round, its EOS where it was, if the source is read backwards."""
-        if not self.o.reverse_source:
-            return x
-        g = self.graph
-        pieces = g.op("Sub", g.op("Cast", self.lengths, to=INT), g.constant(np.array(1), "one"))
-        return g.op("ReverseSequence", x, pieces, time_axis=0, batch_axis=1)
-
-    def fused(self, x: str, layer: int) -> tuple[str, list[str]]:
-        """ONNX's LSTM or GRU: x [S, B, I] -> y [S, R, B, H], 0 on padding, and the last state."""
-        g, o = self.graph, self.o
-        H = o.encoder_hidden
-        direction = {"direction": "bidirectional" if o.bidirectional else "forward"}
-        w, u = self.stacked(layer, "weight_ih"), self.stacked(layer, "weight_hh")  # [R, G H, I or H]
-        biases = np.concatenate([self.stacked(layer, "bias_ih"), self.stacked(layer, "bias_hh")], 1)  # [R, 2 G H]
-        b = g.constant(biases)
-        if o.cell == "gru":
-            y, h = g.ops("GRU", 2, x, g.constant(w), g.constant(u), b, self.lengths,
-                         hidden_size=H, linear_before_reset=1, **direction)  # fmt: skip
-            return y, [h]
-        if not g.int8:
-            y, *state = g.ops("LSTM", 3, x, g.constant(w), g.constant(u), b, self.lengths, hidden_size=H, **direction)
-            return y, state
-        (w, w_scale), (u, u_scale) = quantised(w), quantised(u)
-        scales = [g.constant(part) for s in (w_scale, u_scale) for part in (s, np.zeros(s.shape, np.int8))]
-        matrices = [g.constant(part.transpose(0, 2, 1)) for part in (w, u)]
-        y, *state = g.ops("DynamicQuantizeLSTM", 3, x, *matrices, b, self.lengths, "", "", "", *scales,
-                          hidden_size=H, domain=MICROSOFT, **direction)  # fmt: skip
-        return y, state
-
-    def stacked(self, layer: int, name: str) -> Array:
-        """Both directions' weights, their gates in ONNX's order."""
-        order = list(ONNX_GATES[self.o.cell])
-        parts = [self.graph.weights[f"encoder.layers.{layer}.{d}.{name}"] for d in range(self.directions)]
-        return np.stack([part.reshape(len(order), -1, *part.shape[1:])[order].reshape(part.shape) for part in parts])
-
-    def normalised(self, x: str, layer: int) -> tuple[str, list[str]]:
-        """Cells with normalised gates, which no operator has, by a loop inside the graph. See `fused`."""
-        g = self.graph
-        outputs, states = [], []
-        for d in range(self.directions):
-            found, *state = self.loop(x, f"encoder.layers.{layer}.{d}", backward=d)
-            outputs.append(g.op("Unsqueeze", found, g.ints(1)))
-            states.append([g.op("Unsqueeze", part, g.ints(0)) for part in state])
-        y = g.op("Concat", *outputs, axis=1)
-        return y, [g.op("Concat", *parts, axis=0) for parts in zip(*states, strict=True)]
-
-    def loop(self, x: str, layer: str, backward: int) -> list[str]:
-        """Run a cell over x [S, B, I]: outputs [S, B, H] and the last state, each [B, H]."""
-        g, o, H = self.graph, self.o, self.o.encoder_hidden
-        size = g.weights[f"{layer}.weight_ih"].shape
-        from_x = self.unflattened(_from(g, o, layer, "ih", g.reshape(x, -1, size[1])), x)  # [S, B, G H]
-        names = ["h", "c"] if o.cell == "lstm" else ["h"]
-        body = Graph(g.weights, g.int8, f"{layer}.")
-        old = [body.input(f"{layer}.before.{name}", FLOAT, "B", H) for name in names]
-        share = body.input(f"{layer}.x", FLOAT, "B", size[0])
-        real = body.input(f"{layer}.real", TensorProto.BOOL, "B", 1)
-        new = _updated(body, o, layer, share, old)
-        kept = [body.op("Where", real, a, b) for a, b in zip(new, old, strict=True)]  # padding changes nothing
-        for name, value in zip([*names, "y"], [*kept, kept[0]], strict=True):
-            body.output(f"{layer}.after.{name}", value, FLOAT, "B", H)
-        *state, y = g.ops("Scan", len(names) + 1, *(self.zeros(H) for _ in names), from_x, self.real,
-                          body=body.finished("cell"), num_scan_inputs=2,
-                          scan_input_directions=[backward] * 2, scan_output_directions=[backward])  # fmt: skip
-        return [y, *state]
-
-    def joined(self, state: str) -> str:
-        """Both directions' state side by side: [R, B, H] -> [B, R H]."""
-        g = self.graph
-        return g.reshape(g.op("Transpose", state, perm=[1, 0, 2]), -1, self.directions * self.o.encoder_hidden)
-
-    def attended(self, h: str) -> None:
-        """What attention needs of h [B, S, M]: what is weighed, and keys where they are something else."""
-        g, o = self.graph, self.o
-        if o.score == "multi_head":
-            for name, layer in (("h", "W_v"), ("keys", "W_k")):
-                heads = g.reshape(self.projected(h, layer), 0, 0, o.heads, -1)
-                split = g.op("Transpose", heads, perm=[0, 2, 1, 3])
-                g.output(f"memory.{name}", split, FLOAT, "B", o.heads, "S", o.attention_size // o.heads)
-            return
-        g.output("memory.h", h, FLOAT, "B", "S", _memory_size(o))
-        if o.score in ("general", "additive"):
-            keys = self.projected(h, "score.W_a" if o.score == "general" else "score.U_a")
-            g.output("memory.keys", keys, FLOAT, "B", "S", _key_size(o))
-
-    def projected(self, h: str, layer: str) -> str:
-        """A linear layer of the attention over h [B, S, M]."""
-        g = self.graph
-        rows = g.linear(g.reshape(h, -1, _memory_size(self.o)), f"decoder.attention.{layer}")
-        return self.unflattened(rows, h)
-
-    def unflattened(self, rows: str, x: str) -> str:
-        """rows [S B, ..] as [S, B, ..], or in whatever order x has its first two axes."""
-        g = self.graph
-        return g.op("Reshape", rows, g.op("Concat", g.op("Shape", x, end=2), g.ints(-1), axis=0))
-
-    def mask(self, real: str) -> None:
-        """What is added to the scores of attention: 0 on real pieces, minus infinity on padding."""
-        g = self.graph
-        values = [g.constant(np.array(value, np.float32)) for value in (0, -np.inf)]
-        g.output("memory.mask", g.op("Where", real, *values), FLOAT, "B", "S")
-
-    def bridge(self, final: list[list[str]]) -> None:
-        """The decoder's first state; see `nn.decoder.Bridge`."""
-        g, o = self.graph, self.o
-        D = o.decoder_hidden
-        names = ["s", "cell"] if o.cell == "lstm" else ["s"]
-        for i in range(o.decoder_layers):
-            state = final[max(0, i + len(final) - o.decoder_layers)]
-            for name, part in zip(names, state, strict=True):
-                g.output(f"state.{name}.{i}", self.bridged(name, i, part), FLOAT, "B", D)
-        if o.decoder == "input_feeding":
-            g.output("state.feed", self.zeros(_readout_size(g)), FLOAT, "B", _readout_size(g))
-        if o.coverage and _stepwise(o):
-            zero = g.op("ConstantOfShape", g.op("Shape", self.sources))
-            g.output("state.coverage", zero, FLOAT, "B", "S")
-
-    def bridged(self, name: str, i: int, state: str) -> str:
-        g, o = self.graph, self.o
-        if o.bridge == "zero":
-            return self.zeros(o.decoder_hidden)
-        if o.bridge == "last":
-            return self.joined(state)
-        first = g.constant(np.array(-1), "backward")  # the backward direction's last state
-        x = g.op("Gather", state, first, axis=0) if o.bridge == "backward" else self.joined(state)
-        return g.op("Tanh", g.linear(x, f"bridge.state.{i}")) if name == "s" else g.linear(x, f"bridge.memory_cell.{i}")
-
-    def zeros(self, size: int) -> str:
-        g = self.graph
-        return g.op("ConstantOfShape", g.op("Concat", g.op("Shape", self.lengths), g.ints(size), axis=0))
-
-
-class _Step:
-    def __init__(self, options: config.Model, weights: Weights, int8: bool) -> None:
-        self.o = options
-        self.graph = g = Graph(weights, int8)
-        tokens, rows = g.input("tokens", INT, "N"), g.input("rows", INT, "N")
-        self.k, self.ask = g.input("k", INT, 1), g.input("ask", INT, "N")
-        self.alpha = ""
-        self.memory = self.memories()
-        names = ["s", "cell"] if options.cell == "lstm" else ["s"]
-        sizes: dict[str, str | int] = {
-            f"{name}.{i}": options.decoder_hidden for i in range(options.decoder_layers) for name in names
-        }
-        if options.decoder == "input_feeding":
-            sizes["feed"] = _readout_size(g)
-        if options.coverage and _stepwise(options):
-            sizes["coverage"] = "S"
-        self.state = {
-            name: g.op("Gather", g.input(f"state.{name}", FLOAT, "before", size), rows) for name, size in sizes.items()
-        }
-        self.answer(self.decoded(g.embed("target_embedding.weight", tokens)))
-        for name, size in sizes.items():
-            g.output(f"next.{name}", self.state[name], FLOAT, "N", size)
-
-    def memories(self) -> dict[str, str]:
-        """The inputs of the encoder's memory, as `_Encoder` puts them out."""
-        g, o = self.graph, self.o
-        if o.decoder == "initial":
-            return {}
-        if o.decoder == "context":
-            return {"c": g.input("memory.c", FLOAT, "B", o.decoder_hidden)}
-        memory = {"mask": g.input("memory.mask", FLOAT, "B", "S")}
-        if o.score == "multi_head":
-            shape = ("B", o.heads, "S", o.attention_size // o.heads)
-            return memory | {name: g.input(f"memory.{name}", FLOAT, *shape) for name in ("h", "keys")}
-        memory["h"] = memory["keys"] = g.input("memory.h", FLOAT, "B", "S", _memory_size(o))
-        if o.score in ("general", "additive"):
-            memory["keys"] = g.input("memory.keys", FLOAT, "B", "S", _key_size(o))
-        return memory
-
-    def decoded(self, y: str) -> str:
-        """Run the decoder: embeddings y [N, E] -> readouts [N, R]; `state` becomes the new one."""
-        g, o = self.graph, self.o
-        top = f"s.{o.decoder_layers - 1}"
-        if o.decoder == "initial":
-            return self.readout(self.stack(y), "", y)
-        if o.decoder == "context":
-            c = self.fixed(y)
-            return self.readout(self.stack(g.concat(y, c)), c, y)
-        if o.decoder == "bahdanau":
-            before = self.state[top]
-            c = self.attend(before)
-            s = self.stack(g.concat(y, c))
-            return self.readout(before if o.readout == "maxout" else s, c, y)
-        if o.decoder == "input_feeding":
-            s = self.stack(g.concat(y, self.state["feed"]))
-            self.state["feed"] = self.readout(s, self.attend(s), y)
-            return self.state["feed"]
-        if o.decoder == "over_outputs":
-            s = self.stack(y)
-            return self.readout(s, self.attend(s), y)
-        s = self.stack(y, below=1)
-        c = self.attend(s)
-        return self.readout(self.stack(g.concat(s, c), above=1), c, y)
-
-    def fixed(self, y: str) -> str:
-        """The source's one vector, for each of its hypotheses: [B, C] -> [N, C]."""
-        g, c = self.graph, self.memory["c"]
-        N, B = g.op("Shape", y, end=1), g.op("Shape", c, end=1)
-        shape = g.op("Concat", B, g.op("Div", N, B), g.ints(self.o.decoder_hidden), axis=0)  # [B, K, C]
-        return g.reshape(g.op("Expand", g.op("Unsqueeze", c, g.ints(1)), shape), -1, self.o.decoder_hidden)
-
-    def stack(self, x: str, below: int = 0, above: int = 0) -> str:
-        """Recurrent layers, all of them or those below or above a number: x [N, I] -> [N, D]."""
-        g, o = self.graph, self.o
-        for i in range(above, below or o.decoder_layers):
-            name = f"decoder.{'upper' if above else 'stack'}"
-            layer = f"{name}.layers.{i - above}"
-            keys = [f"{part}.{i}" for part in (("s", "cell") if o.cell == "lstm" else ("s",))]
-            new = _cell(g, o, layer, x, [self.state[key] for key in keys])
-            self.state.update(zip(keys, new, strict=True))
-            y = g.norm(new[0], f"{name}.norms.{i - above}") if o.layer_norm == "output" else new[0]
-            same = g.weights[f"{layer}.weight_ih"].shape[1] == o.decoder_hidden
-            x = g.op("Add", x, y) if o.residual and same else y
-        return x
-
-    def attend(self, s: str) -> str:
-        """c [N, C] of the states s [N, D]; keeps alpha [B, K, S]. The hypotheses of a sentence share its memory."""
-        g, o = self.graph, self.o
-        mask = g.op("Unsqueeze", self.memory["mask"], g.ints(1))  # [B, 1, S]
-        if o.score == "multi_head":
-            return self.attend_heads(s, mask)
-        e = self.scores(s)
-        if "coverage" in self.state:
-            coverage = self.by_sentence(self.state["coverage"])  # [B, K, S]
-            if o.score != "additive":
-                e = g.op("Add", e, g.op("Mul", coverage, g.weight("decoder.attention.w_c.weight")))
-        self.alpha = g.op("Softmax", g.op("Add", e, mask))  # [B, K, S]
-        if "coverage" in self.state:
-            S = g.op("Shape", mask, start=2)
-            rows = g.op("Reshape", self.alpha, g.op("Concat", g.ints(-1), S, axis=0))
-            self.state["coverage"] = g.op("Add", self.state["coverage"], rows)
-        return g.reshape(g.op("MatMul", self.alpha, self.memory["h"]), -1, _memory_size(o))
-
-    def scores(self, s: str) -> str:
-        """e [B, K, S] of s [N, D], without the mask."""
-        g, o, keys = self.graph, self.o, self.memory["keys"]
-        if o.score != "additive":
-            e = g.op("MatMul", self.by_sentence(s), g.op("Transpose", keys, perm=[0, 2, 1]))
-            if o.score == "scaled_dot":
-                e = g.op("Mul", e, g.constant(np.array(o.decoder_hidden**-0.5, np.float32)))
-            return e
-        query = g.op("Unsqueeze", self.by_sentence(g.linear(s, "decoder.attention.score.W_a")), g.ints(2))
-        inner = g.op("Add", query, g.op("Unsqueeze", keys, g.ints(1)))  # [B, K, S, A]
-        if "coverage" in self.state:
-            coverage = g.op("Unsqueeze", self.by_sentence(self.state["coverage"]), g.ints(3))  # [B, K, S, 1]
-            w = g.constant(g.weights["decoder.attention.w_c.weight"][:, 0], "w_c")
-            inner = g.op("Add", inner, g.op("Mul", coverage, w))
-        v = g.constant(g.weights["decoder.attention.score.v_a.weight"].T, "v_a")  # [A, 1]
-        return g.op("Squeeze", g.op("MatMul", g.op("Tanh", inner), v), g.ints(3))
-
-    def attend_heads(self, s: str, mask: str) -> str:
-        g, o = self.graph, self.o
-        q = g.reshape(self.by_sentence(g.linear(s, "decoder.attention.W_q")), 0, 0, o.heads, -1)
-        q = g.op("Transpose", q, perm=[0, 2, 1, 3])  # [B, heads, K, A / heads]
-        e = g.op("MatMul", q, g.op("Transpose", self.memory["keys"], perm=[0, 1, 3, 2]))
-        e = g.op("Mul", e, g.constant(np.array((o.attention_size // o.heads) ** -0.5, np.float32)))
-        alpha = g.op("Softmax", g.op("Add", e, g.op("Unsqueeze", mask, g.ints(1))))  # [B, heads, K, S]
-        self.alpha = g.op("ReduceMean", alpha, axes=[1], keepdims=0)
-        c = g.op("Transpose", g.op("MatMul", alpha, self.memory["h"]), perm=[0, 2, 1, 3])
-        return g.linear(g.reshape(c, -1, o.attention_size), "decoder.attention.W_o")
-
-    def by_sentence(self, x: str) -> str:
-        """[N, ..] -> [B, K, ..]."""
-        g = self.graph
-        B, rest = g.op("Shape", self.memory["mask"], end=1), g.op("Shape", x, start=1)
-        return g.op("Reshape", x, g.op("Concat", B, g.ints(-1), rest, axis=0))
-
-    def readout(self, s: str, c: str, y: str) -> str:
-        """From the state, its context (or '') and the previous piece to what the output layer reads; see `Readout`."""
-        g, o = self.graph, self.o
-        layer = "decoder.readout.out"
-        if o.readout == "residual":
-            return g.norm(g.op("Add", s, c) if c else s, layer)
-        joined = g.concat(s, c) if c else s
-        if o.readout == "maxout":
-            weight, bias = (g.weights[f"{layer}.{name}"] for name in ("weight", "bias"))
-            halves = [np.concatenate([part[::2], part[1::2]]) for part in (weight, bias)]
-            t = g.product(g.concat(joined, y), layer, *halves)
-            return g.op("Max", *g.ops("Split", 2, t, axis=-1))
-        r = g.linear(joined, layer) if f"{layer}.weight" in g.weights else joined
-        return g.op("Tanh", r) if o.readout == "tanh" else r
-
-    def answer(self, readout: str) -> None:
-        """Log p of the k best next pieces, and of those asked for."""
-        g = self.graph
-        bias = g.weights["output.bias"].copy()
-        bias[[PAD, BOS]] = -np.inf  # these are never an output
-        logits = g.product(readout, "output.weight", g.weights["output.weight"], bias)  # [N, V]
-        log_p = g.op("LogSoftmax", logits)
-        best, ids = g.ops("TopK", 2, log_p, self.k)
-        asked = g.op("GatherElements", log_p, g.op("Unsqueeze", self.ask, g.ints(1)), axis=1)
-        g.output("scores", best, FLOAT, "N", "k")
-        g.output("ids", ids, INT, "N", "k")
-        g.output("asked", g.op("Squeeze", asked, g.ints(1)), FLOAT, "N")
-        if self.alpha:
-            g.output("attention", self.alpha, FLOAT, "B", "K", "S")
-
-
-def _cell(g: Graph, o: config.Model, layer: str, x: str, state: Sequence[str]) -> list[str]:
-    """One position of a recurrent layer: x [N, I] and the state before -> the state after; see `nn.recurrent`."""
-    if o.cell == "gru" or o.layer_norm == "gates":
-        return _updated(g, o, layer, _from(g, o, layer, "ih", x), state)
-    # One product over [x; h] is quicker than two.
-    weight = np.concatenate([g.weights[f"{layer}.weight_ih"], g.weights[f"{layer}.weight_hh"]], 1)
-    bias = g.weights[f"{layer}.bias_ih"] + g.weights[f"{layer}.bias_hh"]
-    gates = g.product(g.concat(x, state[0]), f"{layer}.weight", _ordered(o, weight), _ordered(o, bias))
-    return _lstm(g, len(bias) // 4, gates, state[1], None)
-
-
-def _updated(g: Graph, o: config.Model, layer: str, from_x: str, state: Sequence[str]) -> list[str]:
-    """The state after, from the input's share of the gates [N, G H] and the state before."""
-    from_h = _from(g, o, layer, "hh", state[0])
-    if o.cell == "lstm":
-        H = len(g.weights[f"{layer}.bias_hh"]) // 4
-        return _lstm(g, H, g.op("Add", from_x, from_h), state[1], f"{layer}.norm_c")
-    (xr, xz, xn), (hr, hz, hn) = (g.ops("Split", 3, part, axis=-1) for part in (from_x, from_h))
-    r, z = (g.op("Sigmoid", g.op("Add", a, b)) for a, b in ((xr, hr), (xz, hz)))
-    n = g.op("Tanh", g.op("Add", xn, g.op("Mul", r, hn)))
-    return [g.op("Add", n, g.op("Mul", z, g.op("Sub", state[0], n)))]  # (1 - z) n + z h
-
-
-def _lstm(g: Graph, H: int, gates: str, c: str, norm: str | None) -> list[str]:
-    """(h, c) from the summed gates i, f, o, g [N, 4 H] and c before."""
-    three, new = g.ops("Split", 2, gates, g.ints(3 * H, H), axis=-1)
-    i, f, out = g.ops("Split", 3, g.op("Sigmoid", three), axis=-1)
-    c = g.op("Add", g.op("Mul", f, c), g.op("Mul", i, g.op("Tanh", new)))
-    return [g.op("Mul", out, g.op("Tanh", g.norm(c, norm) if norm else c)), c]
-
-
-def _from(g: Graph, o: config.Model, layer: str, side: str, x: str) -> str:
-    """The share of x or h [N, ..] in the gates [N, G H], normalised where they are."""
-    weight, bias = (_ordered(o, g.weights[f"{layer}.{name}_{side}"]) for name in ("weight", "bias"))
-    if o.layer_norm != "gates":
-        return g.product(x, f"{layer}.weight_{side}", weight, bias)
-    scale, shift = (_ordered(o, g.weights[f"{layer}.norm_{side}.{name}"]) for name in ("weight", "bias"))
-    rows = g.product(x, f"{layer}.weight_{side}", weight, None)
-    return g.op("LayerNormalization", rows, g.constant(scale), g.constant(shift + bias))
-
-
-def _ordered(o: config.Model, weight: Array) -> Array:
-    """A weight's gates in the order that `_lstm` splits them in."""
-    if o.cell != "lstm":
-        return weight
-    return np.ascontiguousarray(weight.reshape(4, -1, *weight.shape[1:])[list(STEP_GATES)].reshape(weight.shape))
-
-
-def _memory_size(o: config.Model) -> int:
-    return o.encoder_hidden * (2 if o.bidirectional and o.merge == "concat" else 1)
-
-
-def _key_size(o: config.Model) -> int:
-    return o.decoder_hidden if o.score == "general" else o.attention_size
-
-
-def _readout_size(g: Graph) -> int:
-    return int(g.weights["output.weight"].shape[1])
-
-
-def _stepwise(o: config.Model) -> bool:
-    return o.decoder in ("bahdanau", "input_feeding")
