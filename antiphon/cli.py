@@ -56,7 +56,11 @@ def main() -> None:
     app()
 
 
-def command(function: Callable[P, None]) -> Callable[P, None]:
+recipes = typer.Typer(help="Make results on real corpora again, one command each.", no_args_is_help=True)
+app.add_typer(recipes, name="recipe")
+
+
+def command(function: Callable[P, None], group: typer.Typer = app) -> Callable[P, None]:
     """Make a function a command whose errors are told in words, with exit status 2 and without a traceback."""
 
     @functools.wraps(function)
@@ -79,11 +83,12 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
             advice = "; make room and run the same command again" if e.errno in FULL else ""
             _fail(f"{f'{e.filename}: ' if e.filename else ''}{e.strerror or e}{advice}")
         except KeyboardInterrupt:
-            more = "; the same command goes on" if function.__name__ in ("train", "demo") else ""
+            more = "; the same command goes on" if function.__name__ in ("train", "demo", "run") else ""
             typer.echo(f"antiphon: stopped{more}", err=True)
             raise typer.Exit(130) from None
 
-    return app.command(no_args_is_help=function.__name__ != "demo")(guarded)
+    name = function.__name__.strip("_")
+    return group.command(name, no_args_is_help=name not in ("demo", "list"))(guarded)
 
 
 def _fail(message: str) -> NoReturn:
@@ -505,6 +510,52 @@ def demo(
     with Reporter(quiet) as reporter, _nothing_left(out):
         for line in demonstration.run(out, sets or (), shlex.join(["antiphon", *sys.argv[1:]]), reporter):
             print(line, flush=True)
+
+
+@functools.partial(command, group=recipes)
+def list_() -> None:
+    """List the recipes below the folder recipes/.
+
+    \b
+    Example:
+      antiphon recipe list
+    """
+    from antiphon import recipe
+
+    for name, folder in recipe.find(Path("recipes")).items():
+        typer.echo(f"{name}: {recipe.load(folder).title} ({folder})")
+
+
+@functools.partial(command, group=recipes)
+def run(
+    name: Annotated[str, typer.Argument(help="Name of a recipe below recipes/, or its folder.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where data and model go.", show_default="runs/NAME")
+    ] = None,
+    sets: Sets = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fetch a recipe's corpus, train, score, and write results.json.
+
+    The corpus is taken from the folder that ANTIPHON_DATA names, else from its official address. With --set the results
+    are another experiment's, and are written to the output folder alone.
+
+    \b
+    Examples:
+      antiphon recipe run multi30k-en-de
+      antiphon recipe run multi30k-en-de --set train.seed=2 --out runs/second
+    """
+    from antiphon import recipe
+    from antiphon.progress import Reporter
+
+    folder = recipe.find(Path("recipes")).get(name, Path(name))
+    with Reporter(quiet) as reporter:
+        called = shlex.join(["antiphon", *sys.argv[1:]])
+        results = recipe.run(folder, out or Path("runs") / folder.name, sets or (), called, reporter)
+    for part, found in results["sets"].items():
+        for score in found["scores"]:
+            print(f"{part:20} {score['name']:15} {score['value']:7.2f}   {score['signature']}")
+    print(f"{results['minutes']} minutes of training")
 
 
 # What the commands share
