@@ -210,10 +210,7 @@ def train(config: Config, out: Path, command: str = "", reporter: Reporter | Non
     state = run.state
     if state.finished and (reason := _over(run)):
         if run.machine.first:
-            limits = "train.epochs, steps, minutes or patience"
-            reporter.say(
-                f"{out}: this training is finished ({reason}); to go on with it, raise what ended it: {limits}"
-            )
+            reporter.say(f"{out}: this training is finished ({reason}); to go on with it, raise that limit")
         return _outcome(run, reason)
     _say_start(run)
     tally = Tally()
@@ -454,13 +451,13 @@ def _over(run: Run) -> str:
     """Why the run is over; empty: it is not."""
     t, state = run.config.train, run.state
     if run.epochs >= t.epochs:
-        return f"{t.epochs:g} epochs are made"
+        return f"train.epochs = {t.epochs:g} is reached"
     if t.steps and state.update >= t.steps:
-        return f"{t.steps:,} updates are made"
+        return f"train.steps = {t.steps} is reached"
     if t.patience and state.since_best >= t.patience:
-        return f"no better {t.metric} in {t.patience} validations"
+        return f"no better {t.metric} in train.patience = {t.patience} validations"
     if t.minutes and run.machine.share(time.monotonic() - run.began >= t.minutes * 60):
-        return f"{t.minutes:g} minutes are over"
+        return f"train.minutes = {t.minutes:g} is reached"
     return ""
 
 

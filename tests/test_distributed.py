@@ -60,7 +60,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plain, drawn = chosen(folder, 8), chosen(folder, 8, dropout=0.3)
     done = torchrun(folder, [(plain, folder / "two", 0), (drawn, folder / "whole", 0), (drawn, folder / "killed", 11)])
     assert done.returncode != 0 and "2 processes" in done.stderr, done.stderr
-    assert done.stderr.count("2.5 epochs are made after") == 2, done.stderr  # said by the first process alone
+    assert done.stderr.count("train.epochs = 2.5 is reached after") == 2, done.stderr  # said by the first process alone
     return folder
 
 

@@ -109,7 +109,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "LOG_EVERY", 4)
         outcome, _ = run(folder, everything(folder))
-    assert outcome.updates == 23 and outcome.reason == "3.3 epochs are made"
+    assert outcome.updates == 23 and outcome.reason == "train.epochs = 3.3 is reached"
     return folder
 
 
@@ -175,7 +175,7 @@ def test_a_finished_run_says_so_and_changes_nothing(whole: Path) -> None:
     out = whole / "model"
     before = {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in out.rglob("*")}
     outcome, told = run(whole, everything(whole))
-    assert "this training is finished (3.3 epochs are made)" in told.text and outcome.updates == 23
+    assert "this training is finished (train.epochs = 3.3 is reached)" in told.text and outcome.updates == 23
     assert {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in out.rglob("*")} == before
 
 
@@ -187,17 +187,17 @@ def test_more_epochs_go_on_and_end_as_if_asked_for_at_once(tmp_path: Path) -> No
     run(tmp_path, long, "whole")
     check_same(tmp_path / "model", tmp_path / "whole")
     fewer, told = run(tmp_path, short)
-    assert "finished (2 epochs are made)" in told.text and fewer.updates == 52
+    assert "finished (train.epochs = 2 is reached)" in told.text and fewer.updates == 52
 
 
 def test_patience_and_steps_may_be_raised(tmp_path: Path) -> None:
     def limited(**train_options: int) -> str:
         return run(tmp_path, options(tmp_path, train={"learning_rate": 1e-9, **train_options}))[0].reason
 
-    assert limited(patience=2) == "no better exact_match in 2 validations"
-    assert limited(patience=4) == "no better exact_match in 4 validations"
-    assert limited(patience=0, steps=70) == "70 updates are made"
-    assert limited(patience=0, steps=75) == "75 updates are made"
+    assert limited(patience=2) == "no better exact_match in train.patience = 2 validations"
+    assert limited(patience=4) == "no better exact_match in train.patience = 4 validations"
+    assert limited(patience=0, steps=70) == "train.steps = 70 is reached"
+    assert limited(patience=0, steps=75) == "train.steps = 75 is reached"
 
 
 def test_a_killed_end_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,7 +192,7 @@ def test_a_plateau_lowers_the_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_minutes_end_a_run(tmp_path: Path) -> None:
     outcome, told = run(tmp_path, options(tmp_path, train={"minutes": 1e-6}))
-    assert outcome.updates == 0 and "1e-06 minutes are over" in told.text and outcome.best is not None
+    assert outcome.updates == 0 and "train.minutes = 1e-06 is reached" in told.text and outcome.best is not None
 
 
 def test_the_best_model_is_kept_not_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
