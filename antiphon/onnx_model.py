@@ -47,6 +47,8 @@ def step(options: config.Model, weights: Weights, int8: bool) -> onnx.ModelProto
 
 
 class _Encoder:
+    """Writes the graph of `nn.encoder`, `nn.attention`'s `prepare` and `nn.decoder.Bridge`."""
+
     def __init__(self, options: config.Model, weights: Weights, int8: bool) -> None:
         self.o = options
         self.graph = g = Graph(weights, int8)
@@ -215,6 +217,8 @@ class _Encoder:
 
 
 class _Step:
+    """Writes the graph of one step of `nn.decoder`; `state` holds what each part of it is so far."""
+
     def __init__(self, options: config.Model, weights: Weights, int8: bool) -> None:
         self.o = options
         self.graph = g = Graph(weights, int8)

@@ -78,7 +78,31 @@ def compared(found: OnnxEngine, wanted: TorchEngine, tolerance: float) -> None:
             assert (a.attention[b.attention == 0] == 0).all()  # padding
 
 
-@pytest.mark.parametrize("options", variants(), ids=lambda o: "-".join(f"{v}" for v in o.values()))
+# Where parts of the graph meet that no variant of the model's tests joins.
+MORE: list[dict[str, object]] = [
+    {"embedding": 8, "encoder_layers": 2, "decoder_layers": 2, "residual": True},  # a first layer's input is added too
+    {"embedding": 8, "decoder_layers": 3, "decoder": "between", "residual": True, "layer_norm": "gates"},
+    {"encoder_layers": 2, "merge": "sum", "layer_norm": "gates", "reverse_source": True, "score": "additive"},
+    {"encoder_layers": 2, "bidirectional": False, "cell": "gru", "layer_norm": "gates", "reverse_source": True},
+    {"decoder": "context", "decoder_layers": 2, "readout": "maxout", "encoder_layers": 3},
+    {"decoder": "context", "bidirectional": False, "readout": "residual"},
+    {"decoder": "input_feeding", "readout": "maxout", "readout_size": 5, "decoder_layers": 2, "cell": "gru"},
+    {"decoder": "input_feeding", "score": "scaled_dot", "coverage": True, "tie": "all", "readout_size": 6},
+    {"decoder": "bahdanau", "score": "dot", "coverage": True, "decoder_layers": 2, "readout": "maxout"},
+    {"decoder": "bahdanau", "score": "multi_head", "heads": 3, "layer_norm": "output", "bridge": "backward"},
+    {
+        "decoder": "between",
+        "decoder_layers": 2,
+        "readout": "linear",
+        "tie": "decoder",
+        "readout_size": 6,
+        "bridge": "zero",
+    },
+    {"decoder": "initial", "readout": "linear", "embedding": 8, "tie": "all"},  # no readout layer at all
+]
+
+
+@pytest.mark.parametrize("options", variants() + MORE, ids=lambda o: "-".join(f"{v}" for v in o.values()))
 def test_every_option_answers_as_pytorch_does(options: dict[str, object], tmp_path: Path) -> None:
     wanted = TorchEngine(saved(tmp_path, options))
     export(tmp_path)
