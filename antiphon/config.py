@@ -200,7 +200,8 @@ SECTIONS: dict[str, type[Section]] = {"data": Data, "text": Text, "model": Model
 def presets() -> dict[str, str]:
     """Names of the presets and the line that each begins with."""
     files = (f for f in resources.files("antiphon").joinpath("presets").iterdir() if f.name.endswith(".toml"))
-    return {f.name.removesuffix(".toml"): f.read_text("utf-8").splitlines()[0].lstrip("# ") for f in files}
+    found = sorted(files, key=lambda f: f.name)
+    return {f.name.removesuffix(".toml"): f.read_text("utf-8").splitlines()[0].lstrip("# ") for f in found}
 
 
 def preset_for(pairs: int) -> str:
@@ -226,9 +227,11 @@ def load(
         UserError: a file cannot be read, a key is unknown, a value is of the wrong kind or out of range.
     """
     layers: list[tuple[str, dict[str, Any]]] = [(str(f), _toml(f)) for f in files]
-    for _, layer in layers:
-        preset = preset or layer.pop("preset", "")
-        layer.pop("preset", None)
+    for origin, layer in layers:
+        named = layer.pop("preset", "")
+        if not isinstance(named, str):
+            raise UserError(f"{origin}: preset = {named!r}: write a preset's name in quotes")
+        preset = preset or named
     if preset:
         layers.insert(0, (f"preset {preset}", _preset(preset)))
     layers.append(("command line", {k: dict(v) for k, v in (over or {}).items()}))

@@ -302,10 +302,14 @@ def _read_text(path: Path) -> str:
 def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("wb") as file:
-        file.write(text.encode())
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with unfinished.open("wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
     unfinished.replace(path)
 
 
@@ -381,7 +385,8 @@ def _check_text(config: Config, probe: list[Pair]) -> None:
     tokenizer = Tokenizer.train((text for pair in probe for text in pair), characters, characters.size)
     for side in store.SIDES:
         texts = [getattr(pair, side) for pair in probe]
-        lost = [text for text, ids in zip(texts, tokenizer.encode_ids(texts), strict=True) if not ids]
+        letters = [any(c.isalnum() for c in tokenizer.normalised(text)) for text in texts]
+        lost = [text for text, left in zip(texts, letters, strict=True) if not left and any(map(str.isalnum, text))]
         if 2 * len(lost) > len(texts):
             raise UserError(_all_lost(config, side, lost[0], len(lost) / len(texts)))
 

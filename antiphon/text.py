@@ -162,12 +162,14 @@ class Tokenizer:
             raise
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Join pieces to text; specials are left out, bytes that are not UTF-8 become U+FFFD.
+        """Join pieces to text; an unknown piece is written <unk>, the other specials are left out, and bytes that are
+        not UTF-8 become U+FFFD.
 
         Raises:
             UserError: an id is not in the vocabulary.
         """
-        return self._hf.decode([i for i in self._checked(ids) if i >= len(SPECIALS)], skip_special_tokens=False)
+        kept = [i for i in self._checked(ids) if i >= len(SPECIALS) or i == UNK]
+        return self._hf.decode(kept, skip_special_tokens=False)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The pieces of the ids, to be read by people: spaces are shown as "▁".
