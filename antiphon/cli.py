@@ -220,12 +220,13 @@ def train(
     from antiphon.config import preset_for
     from antiphon.prepare import count
     from antiphon.progress import Reporter
+    from antiphon.run import check_out
 
     reporter = Reporter(quiet)
     reporter.console.quiet = not _first()
     with reporter, _nothing_left(out):
         if not config.preset:
-            training._check_out(out)
+            check_out(out)
             pairs = count(out / "run" / "data", config.data)
             chosen = preset_for(pairs)
             reporter.say(f"preset {chosen}, chosen for {pairs:,} training pairs; --preset takes another")

@@ -17,8 +17,9 @@ from typing import Any
 from antiphon import __version__, config, dates, metrics, report
 from antiphon.corpus import Pair, read
 from antiphon.progress import Reporter
+from antiphon.run import check_out
 from antiphon.seq2seq import Result, Seq2Seq
-from antiphon.train import Outcome, _check_out, train
+from antiphon.train import Outcome, train
 
 SPLITS = {"test": "unseen dates", "unseen_pairs": "unseen language pairs"}
 PICTURE, RESULTS = "attention.png", "results.json"
@@ -61,7 +62,7 @@ def run(out: Path, sets: Iterable[str], command: str, reporter: Reporter) -> Ite
 
 def _write_data(out: Path) -> Path:
     """Write the data into `out/data`, all files or none, unless they are there."""
-    _check_out(out)
+    check_out(out)
     data, unfinished = out / "data", out / "run" / "dates.unfinished"
     if not data.is_dir():
         unfinished.mkdir(parents=True, exist_ok=True)
@@ -110,7 +111,7 @@ def _write_results(
     results: dict[str, Any] = {
         "command": command,
         "scores": {name: asdict(score) for name, score in scores.items()},
-        "minutes": round(outcome.minutes, 2),
+        "seconds": round(outcome.minutes * 60, 3),
         "updates": outcome.updates,
         "seed": options.train.seed,
         "machine": f"{platform.machine()} {platform.system()}",

@@ -5,7 +5,6 @@ millions of pairs fit in little memory; texts are kept only of a small random sa
 """
 
 import importlib
-import os
 import random
 import unicodedata
 from array import array
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from antiphon import config as configuration
 from antiphon.corpus import Record, records
 from antiphon.errors import UserError
-from antiphon.sizes import Estimate, estimate
+from antiphon.sizes import Estimate, estimate, machine_memory, readable
 
 Severity = Literal["error", "warning", "note"]
 
@@ -131,8 +130,8 @@ class Report:
             e = self.estimate
             yield (
                 f"model: {e.parameters:,} parameters with vocabularies of at most {e.source_vocabulary:,} and "
-                f"{e.target_vocabulary:,} pieces; weights {_size(e.weights_bytes)}, training about "
-                f"{_size(e.training_bytes)} beside PyTorch itself"
+                f"{e.target_vocabulary:,} pieces; weights {readable(e.weights_bytes)}, training about "
+                f"{readable(e.training_bytes)} beside PyTorch itself"
             )
         yield from (f.line() for f in self.findings)
         if not self.findings:
@@ -478,19 +477,8 @@ def _of_config(scan: _Scan, part: Part, config: configuration.Config) -> Iterato
 
 
 def _of_memory(size: Estimate) -> Iterator[Finding]:
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows does not tell
-        return
-    if size.training_bytes > memory:
-        message = f"training needs about {_size(size.training_bytes)}; this machine has {_size(memory)}"
+    memory = machine_memory()
+    if memory and size.training_bytes > memory:
+        message = f"training needs about {readable(size.training_bytes)}; this machine has {readable(memory)}"
         advice = "lower text.size, train.batch or the model's sizes"
         yield Finding("warning", "memory", message, advice=advice)
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:,.0f} {unit}"
-        count /= 1024
-    return f"{count:,.1f} GiB"

@@ -3,6 +3,7 @@
 It must follow `nn.model.build`; a test holds the count of parameters to it over every option.
 """
 
+import os
 from dataclasses import dataclass
 
 from antiphon.config import Config, Model
@@ -131,3 +132,20 @@ def _readout(m: Model, context: int, size: int) -> int:
     if m.readout == "residual":
         return 2 * size
     return 0 if m.readout == "linear" and joined == size else _linear(joined, size)
+
+
+def machine_memory() -> int:
+    """This machine's memory in bytes; 0 where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return 0
+
+
+def readable(count: float) -> str:
+    """Bytes for people: 1536 -> '2 KiB'."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:,.0f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} GiB"

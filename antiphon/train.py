@@ -7,54 +7,27 @@ folder itself is the model, the best one so far. The same command continues a ru
 stopped, and ends with the same weights, bit for bit on a processor with the same number of threads.
 """
 
-import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from antiphon import __version__, checkpoint, folder, metrics
-from antiphon.batches import Batches, Rows, epoch_batches, pad
+from antiphon import __version__, folder, metrics
 from antiphon.config import Config
 from antiphon.errors import UserError
-from antiphon.log import Log
-from antiphon.machine import Machine, machine
-from antiphon.nn.model import Model, build, shifted
-from antiphon.optim import Average, Weights, copied, learning_rate, optimiser, put
-from antiphon.prepare import Prepared, prepare
+from antiphon.nn.model import shifted
+from antiphon.optim import Weights, copied, learning_rate, put
 from antiphon.progress import Reporter, clock
-from antiphon.text import EOS
-from antiphon.validate import Validation, Validator
+from antiphon.run import Run, State
+from antiphon.validate import Validation
 
 LOG_EVERY = 50  # updates between two lines of the log
 CHECKPOINT_SECONDS = 600.0  # a long epoch is saved on the way
+SHORT_PASS = 10  # updates; shorter passes are not validated one by one
 BAD_UPDATES = 20  # updates without a finite gradient, one after the other, that end a run
-
-# Options of [train] that a run may be continued with other values of.
-FREE = {
-    "epochs", "steps", "minutes", "patience", "samples", "tensorboard", "threads", "device", "checkpoint_every",
-}  # fmt: skip
-
-
-@dataclass
-class State:
-    """Where a run stands; everything that is not a tensor."""
-
-    update: int = 0  # updates made
-    epoch: int = 0  # passes over the data made
-    position: int = 0  # batches of the present pass taken
-    validated: int = 0  # the update of the last validation
-    lowered: int = 0  # times that `plateau` has lowered the learning rate
-    best: float | None = None  # the best validation's score
-    best_update: int = 0
-    since_best: int = 0  # validations without a better one
-    bad: int = 0  # updates without a finite gradient, one after the other
-    seconds: float = 0.0  # of training, over all its parts
-    logged: int = 0  # bytes of the log
-    finished: bool = False  # the last validation is made and the model is written
 
 
 @dataclass(frozen=True)
@@ -68,125 +41,6 @@ class Outcome:
     epochs: float
     minutes: float
     reason: str
-
-
-class Run:
-    """What the loop works on."""
-
-    def __init__(self, config: Config, out: Path, command: str, reporter: Reporter) -> None:
-        self.config, self.out, self.command, self.reporter = config, out, command, reporter
-        self.machine: Machine = machine(config.train)
-        self.data: Prepared = self._prepared()
-        torch.manual_seed(config.train.seed)
-        self.model: Model = build(config.model, len(self.data.source), len(self.data.target)).to(self.machine.device)
-        torch.manual_seed(config.train.seed + 1 + self.machine.rank)  # each process has its own dropout
-        self.optimiser = optimiser(self.model.parameters(), config.train)
-        self.average = Average(self.model, config.train.ema, config.train.average_last)
-        self.state = State()
-        self._resume()
-        self.batches = self._pass(self.state.epoch)
-        self.total = self._total()
-        self.began = time.monotonic() - self.state.seconds
-        self.saved = time.monotonic()
-        data, first = self.data, self.machine.first
-        self.validator = Validator(data.valid, data.source, data.target, config, self.machine) if first else None
-
-    def begin(self) -> Log:
-        """Open the log behind what the checkpoint knows of it."""
-        state, tensorboard = self.state, self.config.train.tensorboard
-        state.finished = False
-        self.log = Log(self.out / "run", state.logged, state.update, tensorboard, self.machine.first)
-        return self.log
-
-    @property
-    def epochs(self) -> float:
-        """Passes over the data made, with their fraction."""
-        return self.state.epoch + self.state.position / len(self.batches)
-
-    def advance(self) -> None:
-        """Go on behind the batches of an update, to the next pass where this one is over."""
-        self.state.position += self.config.train.accumulate
-        if self.state.position >= len(self.batches):
-            self.state.epoch, self.state.position = self.state.epoch + 1, 0
-            self.batches = self._pass(self.state.epoch)
-
-    def _pass(self, epoch: int) -> Batches:
-        """The batches of one pass for this process."""
-        t, machine = self.config.train, self.machine
-        lengths = self.data.train.lengths(epoch % self.data.train.copies)
-        return epoch_batches(
-            *lengths, size=t.batch, unit=t.batch_unit, seed=t.seed, epoch=epoch, rank=machine.rank, world=machine.world
-        )
-
-    def _total(self) -> int:
-        """Updates of the whole run, if all passes have as many batches as the first; nearly so in units of tokens."""
-        t = self.config.train
-        first = self.batches if self.state.epoch == 0 else self._pass(0)
-        total = math.ceil(t.epochs * math.ceil(len(first) / t.accumulate))
-        return min(total, t.steps) if t.steps else total
-
-    def batch(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sources [B, S] and targets [B, T] of some rows, both ending in EOS."""
-        sides = self.data.train.pairs(rows, self.state.epoch % self.data.train.copies)
-        sources, targets = (torch.from_numpy(pad(side, eos=EOS)).to(self.machine.device) for side in sides)
-        return sources, targets
-
-    def checkpoint(self) -> None:
-        """Write everything the run needs to go on from here."""
-        self.state.seconds = time.monotonic() - self.began
-        self.state.logged = self.log.flush()
-        tensors = {f"model.{k}": v for k, v in copied(self.model).items()}
-        for i, values in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{i}.{k}": v for k, v in values.items() if isinstance(v, torch.Tensor)}
-        tensors |= {f"ema.{k}": v for k, v in self.average.ema.items()}
-        for i, kept in enumerate(self.average.kept):
-            tensors |= {f"kept.{i}.{k}": v for k, v in kept.items()}
-        for rank, random in enumerate(self._random()):
-            tensors[f"random.{rank}"] = random
-        if self.machine.first:
-            meta = {"state": asdict(self.state), "config": self.config.model_dump(), "world": self.machine.world}
-            checkpoint.save(self.out / "run" / "checkpoints", self.state.update, tensors, meta)
-        self.saved = time.monotonic()
-
-    def _random(self) -> list[torch.Tensor]:
-        """Every process's random state: the processor's, and behind it the GPU's."""
-        on_cuda = self.machine.device.type == "cuda"
-        random = torch.cat([torch.get_rng_state(), *([torch.cuda.get_rng_state()] if on_cuda else [])])
-        return [r.cpu() for r in self.machine.gather(random.to(self.machine.device))]
-
-    def _resume(self) -> None:
-        loaded = checkpoint.load(self.out / "run" / "checkpoints")
-        if loaded is None:
-            return
-        tensors, meta = loaded
-        _check_same(meta, self.config, self.machine.world, self.out)
-        self.state = State(**meta["state"])
-        put(self.model, self._part(tensors, "model."))
-        self.average.ema = self._part(tensors, "ema.")
-        kept = sorted({int(name.split(".")[1]) for name in tensors if name.startswith("kept.")})
-        self.average.kept = [self._part(tensors, f"kept.{i}.") for i in kept]
-        values = self.optimiser.state_dict()
-        indices = {int(name.split(".")[1]) for name in tensors if name.startswith("optimiser.")}
-        values["state"] = {i: self._part(tensors, f"optimiser.{i}.") for i in sorted(indices)}
-        self.optimiser.load_state_dict(values)
-        random = tensors[f"random.{self.machine.rank}"]
-        size = len(torch.get_rng_state())
-        torch.set_rng_state(random[:size])
-        if self.machine.device.type == "cuda" and len(random) > size:
-            torch.cuda.set_rng_state(random[size:])
-
-    def _part(self, tensors: Weights, prefix: str) -> Weights:
-        device = self.machine.device
-        return {k.removeprefix(prefix): v.to(device) for k, v in tensors.items() if k.startswith(prefix)}
-
-    def _prepared(self) -> Prepared:
-        """Prepare the data once for all processes."""
-        if self.machine.first:
-            _check_out(self.out)
-            prepared = prepare(self.out / "run" / "data", self.config, self.reporter.show)
-            self.reporter.close()
-        self.machine.wait()
-        return prepared if self.machine.first else prepare(self.out / "run" / "data", self.config)
 
 
 def train(config: Config, out: Path, command: str = "", reporter: Reporter | None = None) -> Outcome:
@@ -345,34 +199,38 @@ def _validate(run: Run, last: bool = False) -> None:
     """Measure the averaged weights, keep them if they are the best so far, and count towards patience and plateau."""
     state, t = run.state, run.config.train
     averaged = run.average.at_validation(run.model)
-    verdict: tuple[float | None, bool] = (None, False)
+    verdict: tuple[float | None, float, bool] = (None, math.inf, False)
     if run.validator is not None:
         now = copied(run.model)
         put(run.model, averaged)
         found = run.validator.measure(run.model, decode=last or run.epochs >= t.valid_start)
         put(run.model, now)
-        verdict = _judge(t.metric, found.score, state.best)
-        _say_validation(run, found, verdict[1])
-        if verdict[1]:
+        verdict = _judge(t.metric, found, state)
+        _say_validation(run, found, better=verdict[2])
+        if verdict[2]:
             _save_model(run, averaged, found)
-    value, better = run.machine.share(verdict)
+    value, loss, better = run.machine.share(verdict)
     state.validated = state.update
     if better:
-        state.best, state.best_update, state.since_best = value, state.update, 0
+        state.best, state.best_loss, state.best_update, state.since_best = value, loss, state.update, 0
     elif value is not None:
         state.since_best += 1
         if state.since_best % t.plateau_patience == 0:
             state.lowered += 1
 
 
-def _judge(metric: str, score: metrics.Score | None, best: float | None) -> tuple[float | None, bool]:
-    """A validation's value, and whether it is the best so far; no number at all counts as a bad one."""
-    if score is None:
-        return None, False
-    value = score.value
-    if best is None or not math.isfinite(value):
-        return value, math.isfinite(value)
-    return value, value > best if metrics.HIGHER_IS_BETTER[metric] else value < best
+def _judge(metric: str, found: Validation, state: State) -> tuple[float | None, float, bool]:
+    """A validation's value and loss, and whether it is the best so far.
+
+    Of equal scores the lower loss is better, as when all are zero at first; no number at all counts as a bad one.
+    """
+    if found.score is None:
+        return None, found.loss, False
+    value, sign = found.score.value, 1 if metrics.HIGHER_IS_BETTER[metric] else -1
+    if state.best is None or not math.isfinite(value):
+        return value, found.loss, math.isfinite(value)
+    better = (sign * value, -found.loss) > (sign * state.best, -state.best_loss)
+    return value, found.loss, better
 
 
 def _save_model(run: Run, weights: Weights, found: Validation) -> None:
@@ -462,8 +320,10 @@ def _over(run: Run) -> str:
 
 
 def _validation_due(run: Run) -> bool:
-    every = run.config.train.valid_every
-    return run.state.update % every == 0 if every else run.state.position == 0
+    every, state = run.config.train.valid_every, run.state
+    if every:
+        return state.update % every == 0
+    return state.position == 0 and state.update - state.validated >= SHORT_PASS
 
 
 def _checkpoint_due(run: Run) -> bool:
@@ -478,29 +338,3 @@ def _checkpoint_due(run: Run) -> bool:
 def _outcome(run: Run, reason: str) -> Outcome:
     s = run.state
     return Outcome(run.out, s.best, run.config.train.metric, s.update, run.epochs, s.seconds / 60, reason)
-
-
-def _check_out(out: Path) -> None:
-    """Refuse an output folder that holds something else."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; name a folder for the model")
-    if out.is_dir() and not (out / "run").is_dir() and any(out.iterdir()):
-        raise UserError(f"{out} is not empty and holds no training to go on with; name another folder for the model")
-
-
-def _check_same(meta: dict[str, Any], config: Config, world: int, out: Path) -> None:
-    """Refuse to continue a run with options that would have made another one; `prepare` has seen to data and text."""
-    old, new = meta["config"], config.model_dump()
-    changes = [
-        f"{section}.{key} was {json.dumps(old.get(section, {}).get(key))}, now {json.dumps(value)}"
-        for section in ("model", "train")
-        for key, value in new[section].items()
-        if old.get(section, {}).get(key) != value and not (section == "train" and key in FREE)
-    ]
-    if meta["world"] != world:
-        changes.append(f"{meta['world']} processes were training, now {world}")
-    if changes:
-        raise UserError(
-            f"{out} holds a training with other options ({'; '.join(changes)}); "
-            "write the new one to another folder, or delete this one"
-        )

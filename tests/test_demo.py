@@ -37,7 +37,7 @@ def test_the_demo_makes_scores_examples_and_a_picture(tmp_path: Path, capsys: py
     results = json.loads((out / "results.json").read_text("utf-8"))
     assert set(results["scores"]) == {"test", "unseen_pairs"}
     assert {"antiphon", "python", "torch", "babel"} <= results["versions"].keys()
-    assert results["command"] == "antiphon demo" and results["minutes"] > 0 and results["seed"] == 1
+    assert results["command"] == "antiphon demo" and results["seconds"] > 0 and results["seed"] == 1
     assert (out / "attention.png").read_bytes().startswith(b"\x89PNG")
 
     table = {name: line for line in lines for name in demo.SPLITS.values() if line.startswith(name)}

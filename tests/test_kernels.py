@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from antiphon.nn import kernels
 
@@ -33,7 +34,11 @@ def test_output_loss_gradients(smoothing: float, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(kernels, "CHUNK", 4)
     r, weight, bias, targets = inputs()
     rows = r[:6].detach().requires_grad_()
-    assert torch.autograd.gradcheck(lambda *a: kernels.output_loss(*a, targets[:6], smoothing)[0], (rows, weight, bias))
+
+    def loss(r: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return kernels.output_loss(r, weight, bias, targets[:6], smoothing)[0]
+
+    assert torch.autograd.gradcheck(loss, (rows, weight, bias))
 
 
 def test_output_loss_in_bfloat16_is_near() -> None:

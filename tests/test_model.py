@@ -1,6 +1,7 @@
 """Every cell, decoder and attention: teacher forcing equals stepping, and padding and batch size have no effect."""
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -13,12 +14,16 @@ from antiphon.text import BOS, EOS, PAD
 
 SCORES = ["dot", "scaled_dot", "general", "additive", "multi_head"]
 ATTENDING = ["bahdanau", "input_feeding", "over_outputs"]
+Options = dict[str, Any]
+
 SMALL = {"embedding": 6, "encoder_hidden": 4, "decoder_hidden": 8, "attention_size": 6}
 
 
-def variants() -> list[dict[str, object]]:
+def variants() -> list[Options]:
     """Every cell with every decoder and score, and each other option at least once."""
-    plain = [{"cell": c, "decoder": d} for c, d in itertools.product(["lstm", "gru"], ["initial", "context"])]
+    plain: list[Options] = [
+        {"cell": c, "decoder": d} for c, d in itertools.product(["lstm", "gru"], ["initial", "context"])
+    ]
     attending = [
         {"cell": c, "decoder": d, "score": s, "heads": 2 if s == "multi_head" else 1}
         for c, d, s in itertools.product(["lstm", "gru"], ATTENDING, SCORES)
@@ -36,7 +41,7 @@ def variants() -> list[dict[str, object]]:
         for c, d, n in itertools.product(["lstm", "gru"], ["input_feeding", "over_outputs"], ["output", "gates"])
     ]
     bridges = [{"bridge": b, "cell": c} for b in ("zero", "last", "backward") for c in ("lstm", "gru")]
-    others: list[dict[str, object]] = [
+    others: list[Options] = [
         {"decoder": "between", "decoder_layers": 2},
         {"decoder": "between", "decoder_layers": 3, "cell": "gru", "residual": True, "score": "multi_head", "heads": 3},
         {"bidirectional": False, "reverse_source": True, "decoder": "initial"},
@@ -47,10 +52,10 @@ def variants() -> list[dict[str, object]]:
         {"tie": "all"},
         {"tie": "decoder"},
     ]
-    return plain + attending + coverage + readouts + deep + bridges + others  # type: ignore[operator]
+    return [*plain, *attending, *coverage, *readouts, *deep, *bridges, *others]
 
 
-def made(options: dict[str, object]) -> Model:
+def made(options: Options) -> Model:
     torch.manual_seed(3)
     model = build(config.load(over={"model": SMALL | options}).model, 11, 11)
     for weight in model.parameters():
@@ -78,7 +83,7 @@ def stepped(model: Model, sources: Tensor, targets: Tensor) -> tuple[Tensor, Ten
 
 @pytest.mark.parametrize("options", variants(), ids=lambda o: "-".join(f"{v}" for v in o.values()))
 @torch.no_grad()
-def test_stepping_equals_teacher_forcing_whatever_the_batch(options: dict[str, object]) -> None:
+def test_stepping_equals_teacher_forcing_whatever_the_batch(options: Options) -> None:
     model = made(options)
     readout, alpha = model(SOURCES, shifted(TARGETS))
     forced = model.output(readout).log_softmax(-1)
@@ -100,9 +105,9 @@ def test_stepping_equals_teacher_forcing_whatever_the_batch(options: dict[str, o
 
 
 @pytest.mark.parametrize("options", variants(), ids=lambda o: "-".join(f"{v}" for v in o.values()))
-def test_every_weight_learns(options: dict[str, object]) -> None:
+def test_every_weight_learns(options: Options) -> None:
     model = made(options)
-    model.loss(SOURCES, TARGETS, 0.1).total.backward()
+    torch.autograd.backward(model.loss(SOURCES, TARGETS, 0.1).total)
     idle = [n for n, w in model.named_parameters() if w.grad is None or w.grad.abs().max() == 0]
     assert idle == []
 
@@ -133,14 +138,15 @@ def test_bahdanau_follows_the_papers_equations() -> None:
     model = made({"cell": "gru", "decoder": "bahdanau", "score": "additive", "readout": "maxout", "readout_size": 6})
     memory, state = model.encode(SOURCES)
     s, E_y = state["s"][:, 0, 0], model.target_embedding(torch.full((3,), BOS))
-    a = model.decoder.attention.score  # type: ignore[union-attr]
+    decoder: Any = model.decoder
+    a = decoder.attention.score
     e = torch.tanh((s @ a.W_a.weight.T)[:, None] + memory.h @ a.U_a.weight.T + a.U_a.bias) @ a.v_a.weight[0]
     e[~memory.mask] = -torch.inf
     alpha = e.exp() / e.exp().sum(1, keepdim=True)
     c = (alpha[:, :, None] * memory.h).sum(1)
-    W = model.decoder.readout.out
-    U_o, C_o, V_o = W.weight.split([8, 8, 6], 1)  # type: ignore[union-attr, operator]
-    t = s @ U_o.T + c @ C_o.T + E_y @ V_o.T + W.bias  # type: ignore[union-attr]
+    W = decoder.readout.out
+    U_o, C_o, V_o = W.weight.split([8, 8, 6], 1)
+    t = s @ U_o.T + c @ C_o.T + E_y @ V_o.T + W.bias
     expected = torch.stack([t[:, ::2], t[:, 1::2]]).amax(0) @ model.output.weight.T + model.output.bias
     logits, _, seen = model.step(torch.full((3, 1), BOS), state, memory)
     torch.testing.assert_close(logits[:, 0], expected)
@@ -152,7 +158,8 @@ def test_input_feeding_follows_the_papers_equations() -> None:
     """Two steps of Luong's section 3.3: the second reads the first's attentional vector."""
     model = made({"cell": "gru", "decoder": "input_feeding", "score": "dot", "readout": "tanh"})
     memory, state = model.encode(SOURCES)
-    cell, W_c = model.decoder.stack.layers[0], model.decoder.readout.out
+    decoder: Any = model.decoder
+    cell, W_c = decoder.stack.layers[0], decoder.readout.out
     s, fed = state["s"][:, 0, 0], torch.zeros(3, 8, dtype=torch.float64)
     for token in (BOS, 5):
         y = model.target_embedding(torch.full((3,), token))
@@ -161,7 +168,7 @@ def test_input_feeding_follows_the_papers_equations() -> None:
         )
         e = (memory.h @ s[:, :, None]).squeeze(2).masked_fill(~memory.mask, -torch.inf)
         c = (e.softmax(1)[:, :, None] * memory.h).sum(1)
-        fed = torch.tanh(torch.cat([s, c], 1) @ W_c.weight.T + W_c.bias)  # type: ignore[union-attr, operator]
+        fed = torch.tanh(torch.cat([s, c], 1) @ W_c.weight.T + W_c.bias)
         logits, state, _ = model.step(torch.full((3, 1), token), state, memory)
     torch.testing.assert_close(logits[:, 0], fed @ model.output.weight.T + model.output.bias)
 
@@ -173,6 +180,7 @@ def test_coverage_sums_what_was_attended_to() -> None:
     total = torch.zeros(3, 1, 5, dtype=torch.float64)
     for token in (BOS, 4, 5):
         _, state, alpha = model.step(torch.full((3, 1), token), state, memory)
+        assert alpha is not None
         total = total + alpha
         torch.testing.assert_close(state["coverage"], total)
 
@@ -198,7 +206,7 @@ def test_step_is_pure() -> None:
         ({"readout": "residual", "decoder_hidden": 6}, ["model.readout", "model.decoder_hidden = 8"]),
     ],
 )
-def test_sizes_that_do_not_fit_say_what_to_set(options: dict[str, object], names: list[str]) -> None:
+def test_sizes_that_do_not_fit_say_what_to_set(options: Options, names: list[str]) -> None:
     with pytest.raises(UserError) as error:
         made(options)
     for name in names:

@@ -13,8 +13,9 @@ from antiphon import Seq2Seq, metrics, train
 from antiphon.errors import UserError
 from antiphon.nn.model import Loss, Model, shifted
 from antiphon.optim import copied
+from antiphon.run import Run, State
 from antiphon.text import BOS, EOS, PAD
-from antiphon.train import Run
+from antiphon.validate import Validation
 
 SGD: dict[str, Any] = {"optimiser": "sgd", "learning_rate": 0.7, "schedule": "constant"}
 
@@ -211,13 +212,15 @@ def test_the_best_model_is_kept_not_the_last(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_value_that_is_no_number_is_never_the_best() -> None:
-    def judged(value: float, best: float | None, metric: str = "loss") -> bool:
-        return train._judge(metric, metrics.Score(metric, value, "", metric == "bleu"), best)[1]
+    def judged(value: float, best: float | None, metric: str = "loss", loss: float = 3.0) -> bool:
+        found = Validation(loss, metrics.Score(metric, value, "", metric == "bleu"))
+        return train._judge(metric, found, State(best=best, best_loss=3.0))[2]
 
     assert [judged(math.nan, None), judged(math.inf, None), judged(math.nan, 2.0)] == [False] * 3
     assert [judged(1.0, None), judged(1.0, 2.0), judged(2.0, 2.0), judged(3.0, 2.0)] == [True, True, False, False]
     assert [judged(1.0, 2.0, "bleu"), judged(3.0, 2.0, "bleu")] == [False, True]
-    assert train._judge("bleu", None, 2.0) == (None, False)
+    assert [judged(2.0, 2.0, "bleu", loss) for loss in (2.9, 3.0, 3.1)] == [True, False, False]  # equal: the loss
+    assert train._judge("bleu", Validation(1.0), State(best=2.0)) == (None, 1.0, False)
 
 
 @pytest.mark.parametrize(("start", "decoded"), [(2.0, [26, 39]), (9.0, [39])])

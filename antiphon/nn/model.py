@@ -95,7 +95,10 @@ class Model(nn.Module):
     def guesses(self, sources: Tensor, targets: Tensor) -> Tensor:
         """Pieces drawn from the model at each teacher-forced position of targets [B, T], for scheduled sampling."""
         readout, _ = self(sources, shifted(targets))
-        drawn = [self.output(r).float().softmax(-1).multinomial(1) for r in torch.split(readout.flatten(0, 1), CHUNK)]
+        drawn = []
+        for part in torch.split(readout.flatten(0, 1), CHUNK):
+            p = self.output(part).float().softmax(-1).nan_to_num(1.0)  # the loss will say what NaN means
+            drawn.append(p.multinomial(1))
         return torch.cat(drawn).view_as(targets)
 
     def _embed(self, embedding: nn.Embedding, ids: Tensor) -> Tensor:

@@ -1,0 +1,205 @@
+"""A training's run: its data, model and optimiser, where it stands, and how it is saved and found again."""
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from antiphon import checkpoint
+from antiphon.batches import Batches, Rows, epoch_batches, pad
+from antiphon.config import Config
+from antiphon.errors import UserError
+from antiphon.log import Log
+from antiphon.machine import Machine, machine
+from antiphon.nn.model import Model, build
+from antiphon.optim import Average, Weights, copied, optimiser, put
+from antiphon.prepare import Prepared, prepare
+from antiphon.progress import Reporter
+from antiphon.sizes import estimate, machine_memory, readable
+from antiphon.text import EOS
+from antiphon.validate import Validator
+
+# Options of [train] that a run may be continued with other values of.
+FREE = {
+    "epochs", "steps", "minutes", "patience", "samples", "tensorboard", "threads", "device", "checkpoint_every",
+}  # fmt: skip
+
+
+@dataclass
+class State:
+    """Where a run stands; everything that is not a tensor."""
+
+    update: int = 0  # updates made
+    epoch: int = 0  # passes over the data made
+    position: int = 0  # batches of the present pass taken
+    validated: int = 0  # the update of the last validation
+    lowered: int = 0  # times that `plateau` has lowered the learning rate
+    best: float | None = None  # the best validation's score
+    best_loss: float = math.inf  # the best validation's loss, which decides between equal scores
+    best_update: int = 0
+    since_best: int = 0  # validations without a better one
+    bad: int = 0  # updates without a finite gradient, one after the other
+    seconds: float = 0.0  # of training, over all its parts
+    logged: int = 0  # bytes of the log
+    finished: bool = False  # the last validation is made and the model is written
+
+
+class Run:
+    """What the loop works on."""
+
+    def __init__(self, config: Config, out: Path, command: str, reporter: Reporter) -> None:
+        self.config, self.out, self.command, self.reporter = config, out, command, reporter
+        self.machine: Machine = machine(config.train)
+        self.data: Prepared = self._prepared()
+        _check_memory(config, self.data)
+        torch.manual_seed(config.train.seed)
+        self.model: Model = build(config.model, len(self.data.source), len(self.data.target)).to(self.machine.device)
+        torch.manual_seed(config.train.seed + 1 + self.machine.rank)  # each process has its own dropout
+        self.optimiser = optimiser(self.model.parameters(), config.train)
+        self.average = Average(self.model, config.train.ema, config.train.average_last)
+        self.state = State()
+        self._resume()
+        self.batches = self._pass(self.state.epoch)
+        self.total = self._total()
+        self.began = time.monotonic() - self.state.seconds
+        self.saved = time.monotonic()
+        data, first = self.data, self.machine.first
+        self.validator = Validator(data.valid, data.source, data.target, config, self.machine) if first else None
+
+    def begin(self) -> Log:
+        """Open the log behind what the checkpoint knows of it."""
+        state, tensorboard = self.state, self.config.train.tensorboard
+        state.finished = False
+        self.log = Log(self.out / "run", state.logged, state.update, tensorboard, self.machine.first)
+        return self.log
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the data made, with their fraction."""
+        return self.state.epoch + self.state.position / len(self.batches)
+
+    def advance(self) -> None:
+        """Go on behind the batches of an update, to the next pass where this one is over."""
+        self.state.position += self.config.train.accumulate
+        if self.state.position >= len(self.batches):
+            self.state.epoch, self.state.position = self.state.epoch + 1, 0
+            self.batches = self._pass(self.state.epoch)
+
+    def _pass(self, epoch: int) -> Batches:
+        """The batches of one pass for this process."""
+        t, machine = self.config.train, self.machine
+        lengths = self.data.train.lengths(epoch % self.data.train.copies)
+        return epoch_batches(
+            *lengths, size=t.batch, unit=t.batch_unit, seed=t.seed, epoch=epoch, rank=machine.rank, world=machine.world
+        )
+
+    def _total(self) -> int:
+        """Updates of the whole run, if all passes have as many batches as the first; nearly so in units of tokens."""
+        t = self.config.train
+        first = self.batches if self.state.epoch == 0 else self._pass(0)
+        total = math.ceil(t.epochs * math.ceil(len(first) / t.accumulate))
+        return min(total, t.steps) if t.steps else total
+
+    def batch(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sources [B, S] and targets [B, T] of some rows, both ending in EOS."""
+        sides = self.data.train.pairs(rows, self.state.epoch % self.data.train.copies)
+        sources, targets = (torch.from_numpy(pad(side, eos=EOS)).to(self.machine.device) for side in sides)
+        return sources, targets
+
+    def checkpoint(self) -> None:
+        """Write everything the run needs to go on from here."""
+        self.state.seconds = time.monotonic() - self.began
+        self.state.logged = self.log.flush()
+        tensors = {f"model.{k}": v for k, v in copied(self.model).items()}
+        for i, values in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{i}.{k}": v for k, v in values.items() if isinstance(v, torch.Tensor)}
+        tensors |= {f"ema.{k}": v for k, v in self.average.ema.items()}
+        for i, kept in enumerate(self.average.kept):
+            tensors |= {f"kept.{i}.{k}": v for k, v in kept.items()}
+        for rank, random in enumerate(self._random()):
+            tensors[f"random.{rank}"] = random
+        if self.machine.first:
+            meta = {"state": asdict(self.state), "config": self.config.model_dump(), "world": self.machine.world}
+            checkpoint.save(self.out / "run" / "checkpoints", self.state.update, tensors, meta)
+        self.saved = time.monotonic()
+
+    def _random(self) -> list[torch.Tensor]:
+        """Every process's random state: the processor's, and behind it the GPU's."""
+        on_cuda = self.machine.device.type == "cuda"
+        random = torch.cat([torch.get_rng_state(), *([torch.cuda.get_rng_state()] if on_cuda else [])])
+        return [r.cpu() for r in self.machine.gather(random.to(self.machine.device))]
+
+    def _resume(self) -> None:
+        loaded = checkpoint.load(self.out / "run" / "checkpoints")
+        if loaded is None:
+            return
+        tensors, meta = loaded
+        _check_same(meta, self.config, self.machine.world, self.out)
+        self.state = State(**meta["state"])
+        put(self.model, self._part(tensors, "model."))
+        self.average.ema = self._part(tensors, "ema.")
+        kept = sorted({int(name.split(".")[1]) for name in tensors if name.startswith("kept.")})
+        self.average.kept = [self._part(tensors, f"kept.{i}.") for i in kept]
+        values = self.optimiser.state_dict()
+        indices = {int(name.split(".")[1]) for name in tensors if name.startswith("optimiser.")}
+        values["state"] = {i: self._part(tensors, f"optimiser.{i}.") for i in sorted(indices)}
+        self.optimiser.load_state_dict(values)
+        random = tensors[f"random.{self.machine.rank}"]
+        size = len(torch.get_rng_state())
+        torch.set_rng_state(random[:size])
+        if self.machine.device.type == "cuda" and len(random) > size:
+            torch.cuda.set_rng_state(random[size:])
+
+    def _part(self, tensors: Weights, prefix: str) -> Weights:
+        device = self.machine.device
+        return {k.removeprefix(prefix): v.to(device) for k, v in tensors.items() if k.startswith(prefix)}
+
+    def _prepared(self) -> Prepared:
+        """Prepare the data once for all processes."""
+        if self.machine.first:
+            check_out(self.out)
+            prepared = prepare(self.out / "run" / "data", self.config, self.reporter.show)
+            self.reporter.close()
+        self.machine.wait()
+        return prepared if self.machine.first else prepare(self.out / "run" / "data", self.config)
+
+
+def check_out(out: Path) -> None:
+    """Refuse an output folder that holds something else."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; name a folder for the model")
+    if out.is_dir() and not (out / "run").is_dir() and any(out.iterdir()):
+        raise UserError(f"{out} is not empty and holds no training to go on with; name another folder for the model")
+
+
+def _check_memory(config: Config, data: Prepared) -> None:
+    """Refuse a model that cannot be trained in this machine's memory, before the system would kill the process."""
+    size, memory = estimate(config, len(data.source), len(data.target)), machine_memory()
+    if memory and config.train.device != "cuda" and size.training_bytes > memory:
+        raise UserError(
+            f"training {size.parameters:,} weights with vocabularies of {size.source_vocabulary:,} and "
+            f"{size.target_vocabulary:,} pieces needs about {readable(size.training_bytes)}, and this machine has "
+            f"{readable(memory)}: lower text.size, train.batch or the model's sizes"
+        )
+
+
+def _check_same(meta: dict[str, Any], config: Config, world: int, out: Path) -> None:
+    """Refuse to continue a run with options that would have made another one; `prepare` has seen to data and text."""
+    old, new = meta["config"], config.model_dump()
+    changes = [
+        f"{section}.{key} was {json.dumps(old.get(section, {}).get(key))}, now {json.dumps(value)}"
+        for section in ("model", "train")
+        for key, value in new[section].items()
+        if old.get(section, {}).get(key) != value and not (section == "train" and key in FREE)
+    ]
+    if meta["world"] != world:
+        changes.append(f"{meta['world']} processes were training, now {world}")
+    if changes:
+        raise UserError(
+            f"{out} holds a training with other options ({'; '.join(changes)}); "
+            "write the new one to another folder, or delete this one"
+        )
