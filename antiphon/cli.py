@@ -1,4 +1,4 @@
-"""The command line: `antiphon train | generate | evaluate | score | check | demo`.
+"""The command line: `antiphon train | generate | evaluate | score | check | export | demo | recipe`.
 
 Thin: what is real lives in the modules. Results go to standard output; messages and progress go to standard error.
 Modules are imported where they are used, so that help and mistakes are answered at once.
@@ -33,6 +33,7 @@ P = ParamSpec("P")
 
 WARNED = 5  # sources cut at the limit that are told one by one
 CHUNK = 1024  # pairs scored at a time
+INT8_LOSS = 0.3  # BLEU, above which int8 is warned about
 
 app = typer.Typer(
     name="antiphon",
@@ -180,6 +181,13 @@ NoUnk = Annotated[bool, typer.Option("--no-unk", help="Never write an unknown wo
 Batch = Annotated[int, typer.Option(help="Texts decoded at a time.", rich_help_panel=MACHINE)]
 Threads = Annotated[int, typer.Option(min=0, help="Processor threads; 0: all cores.", rich_help_panel=MACHINE)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.", rich_help_panel=MACHINE)]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="torch, or onnx or onnx-int8 after `antiphon export`; auto: onnx where the model was exported.",
+        rich_help_panel=MACHINE,
+    ),
+]
 
 
 # Commands
@@ -280,6 +288,7 @@ def generate(
     batch: Batch = 64,
     threads: Threads = 0,
     device: Device = "auto",
+    engine: Engine = "auto",
 ) -> None:
     """Write an output for each line of text, in order; an empty line for an empty one.
 
@@ -307,7 +316,7 @@ def generate(
     whole_lines = file == "-" and field is None
     texts = corpus.read_lines("-") if whole_lines else corpus.read_sources(file, field or "")
     forced = corpus.read_lines(prefixes) if prefixes else None
-    opened = _load(model, device, threads)
+    opened = _load(model, device, threads, engine)
     live = file == "-" and sys.stdin.isatty()
     if live:
         typer.echo("type a text and press Enter; Ctrl-D ends", err=True)
@@ -367,6 +376,7 @@ def evaluate(
     batch: Batch = 64,
     threads: Threads = 0,
     device: Device = "auto",
+    engine: Engine = "auto",
 ) -> None:
     """Measure a model on test pairs, or outputs that are there already. Every score comes with its signature.
 
@@ -397,7 +407,7 @@ def evaluate(
     how: dict[str, Any] = {"lowercase": lowercase, "tokenize": tokenize, "language": language}
     metrics.measure(names, [""], [[""]], **how)  # a misspelt name is told before the work
     if model:
-        opened = _load(model, device, threads)
+        opened = _load(model, device, threads, engine)
         if not metric and opened.config.train.metric not in ("loss", *names):
             names.append(opened.config.train.metric)
         began = time.monotonic()
@@ -427,6 +437,7 @@ def score(
     as_json: AsJson = False,
     threads: Threads = 0,
     device: Device = "auto",
+    engine: Engine = "auto",
 ) -> None:
     """Write the log-probability of each pair's target given its source: in all, and a piece, in nats.
 
@@ -441,7 +452,7 @@ def score(
     from antiphon import corpus
 
     read = corpus.read(pairs, source or "", target or "")
-    opened = _load(model, device, threads)
+    opened = _load(model, device, threads, engine)
     total, pieces = 0.0, 0
     for result in _watched(_scored(opened, read), pairs != "-" and not sys.stdout.isatty()):
         count = max(1, len(result.token_log_probs))
@@ -490,6 +501,48 @@ def check(
     print(_json(report.as_dict())) if as_json else print(*report.lines(), sep="\n")
     if not report.ok:
         raise typer.Exit(2)
+
+
+@command
+def export(
+    model: Model,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="float32 or int8; may be repeated. Without: both.", show_default=False)
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Development pairs, to compare the answers of both with PyTorch's.", show_default=False),
+    ] = None,
+    source: SourceField = None,
+    target: TargetField = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model's ONNX graphs into its folder, which then runs without PyTorch.
+
+    \b
+    Examples:
+      antiphon export model
+      antiphon export model --data dev.tsv
+      echo "A dog runs." | antiphon generate model --engine onnx-int8
+    """
+    from antiphon import corpus
+    from antiphon import export as exporting
+
+    pairs = list(corpus.read(data, source or "", target or "")) if data else []
+    written = exporting.export(model, precision or ("float32", "int8"))
+    for name, size in written.files.items():
+        typer.echo(f"{written.folder / name}: {size / 1e6:.1f} MB", err=True)
+    if not pairs:
+        return
+    found = exporting.parity(model, [pair.source for pair in pairs], [pair.target for pair in pairs])
+    if as_json:
+        print(_json(found))
+        return
+    for name, row in found.items():
+        print(f"{name:8} {row['equal']:7.1%} of {len(pairs):,} outputs as PyTorch's, BLEU {row['bleu']:.2f}")
+    lost = found["torch"]["bleu"] - found.get("int8", found["torch"])["bleu"]
+    if lost > INT8_LOSS:
+        typer.echo(f"warning: int8 loses {lost:.2f} BLEU; use --engine onnx where that matters", err=True)
 
 
 @command
@@ -619,10 +672,10 @@ def _writing(path: Path) -> Iterator[TextIO]:
             unfinished.unlink()
 
 
-def _load(model: Path, device: str, threads: int) -> "Seq2Seq":
+def _load(model: Path, device: str, threads: int, engine: str) -> "Seq2Seq":
     from antiphon.seq2seq import Seq2Seq
 
-    return Seq2Seq.load(model, device, threads)
+    return Seq2Seq.load(model, device, threads, engine)
 
 
 def _count(config: "Config") -> int:

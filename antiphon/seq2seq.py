@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 WINDOW = 16  # batches of texts read ahead and sorted by length
 SCORED = 1 << 14  # source and target pieces, padding included, of a batch that is scored
+ENGINES = ("auto", "torch", "onnx", "onnx-int8")
+EXPORTED = Path("onnx", "encoder.onnx")  # shows that a folder was exported in float32
 KINDS: dict[type, type] = {bool: bool, int: Integral, float: Real, str: str}
 
 
@@ -98,20 +100,33 @@ class Seq2Seq:
     target: Tokenizer
 
     @classmethod
-    def load(cls, folder: str | Path, device: str = "auto", threads: int = 0) -> "Seq2Seq":
+    def load(cls, folder: str | Path, device: str = "auto", threads: int = 0, engine: str = "auto") -> "Seq2Seq":
         """Open a model folder. Random numbers of the caller are not touched.
 
         Args:
             folder: what a training wrote.
             device: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`.
-            threads: processor threads, for the whole process; 0: leave them as they are.
+            threads: processor threads, for the whole process in PyTorch; 0: all cores.
+            engine: `torch`, `onnx` or `onnx-int8` (see `antiphon export`), or `auto`: ONNX Runtime in float32 where the
+                folder was exported so and no GPU is asked for, else PyTorch.
 
         Raises:
-            UserError: the folder cannot be opened (see `folder.load`), its weights do not fit its configuration,
-                PyTorch is not installed, or there is no such device.
+            UserError: the folder cannot be opened (see `folder.load`), its weights do not fit its configuration, it was
+                not exported, PyTorch is not installed, or there is no such device or engine.
         """
+        if engine not in ENGINES:
+            raise UserError(f"no engine is called '{engine}'{near(engine, ENGINES)}")
         opened = model_folder.load(folder)
-        return cls(_torch_engine(opened, device, threads), opened.config, opened.source, opened.target)
+        if engine == "auto":
+            exported = (opened.path / EXPORTED).is_file() and device in ("auto", "cpu")
+            engine = "onnx" if exported else "torch"
+        if engine == "torch":
+            found: Engine = _torch_engine(opened, device, threads)
+        else:
+            from antiphon.onnx_engine import OnnxEngine
+
+            found = OnnxEngine(opened.path, "int8" if engine == "onnx-int8" else "float32", threads)
+        return cls(found, opened.config, opened.source, opened.target)
 
     def generate(
         self,
