@@ -9,49 +9,25 @@ A corpus is named by a spec:
     -  -:csv  -:jsonl        standard input: TSV, or the format named
     hf:owner/name:train      a Hugging Face dataset, with a configuration hf:owner/name/config:train, or a local folder
 
-Files and standard input may be compressed with gzip or Zstandard. A line ends at "\\n" or "\\r\\n" and nowhere else, so
-that text with a U+2028 or a form feed inside stays one line and aligned files stay aligned.
+Files and standard input may be compressed with gzip or Zstandard; `antiphon.lines` says what a line is.
 """
 
 import csv
-import gzip
 import importlib
-import io
 import itertools
 import json
 import re
-import sys
-import zlib
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from difflib import get_close_matches
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
-
-import zstandard
+from typing import Any, Literal, NamedTuple
 
 from antiphon.errors import UserError, near
+from antiphon.lines import Line, called, lines_of
 
 Kind = Literal["", "utf8", "nul", "columns", "format", "unequal", "corrupt"]
 
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl", ".ndjson": "jsonl", ".tsv": "tsv"}
-LONGEST_LINE = 1 << 24  # bytes; more is not a line of text
-GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-UNPACKING_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
-FOREIGN = {  # first bytes -> what such a file is, and what to do with it
-    b"PAR1": "a Parquet file; read it with hf:FOLDER:train",
-    b"ARROW1": "an Arrow file; read it with hf:FOLDER:train",
-    b"PK\x03\x04": "a ZIP archive or a spreadsheet (.xlsx); unpack it, or save the sheet as CSV in UTF-8",
-    b"\xd0\xcf\x11\xe0": "an old Excel or Word document; save it as CSV in UTF-8",
-    b"%PDF": "a PDF document; extract its text first",
-    b"BZh": "a bzip2 file; unpack it with bunzip2",
-    b"\xfd7zXZ": "an xz file; unpack it with unxz",
-    b"7z\xbc\xaf": "a 7z archive; unpack it first",
-    b"SQLite format 3": "an SQLite database; export the table as CSV",
-    b"\xff\xfe": "UTF-16 text; convert it with: iconv -f UTF-16 -t UTF-8",
-    b"\xfe\xff": "UTF-16 text; convert it with: iconv -f UTF-16 -t UTF-8",
-    b"version https://git-lfs": "a Git LFS pointer, not the file itself; fetch it with: git lfs pull",
-}
 
 
 class Pair(NamedTuple):
@@ -73,16 +49,7 @@ class Record(NamedTuple):
 
     @property
     def place(self) -> str:
-        return f"{_called(self.file)}:{self.line}"
-
-
-class Line(NamedTuple):
-    """A line without its ending, its number from 1, and what is wrong with it."""
-
-    text: str
-    number: int
-    kind: Kind = ""
-    problem: str = ""
+        return f"{called(self.file)}:{self.line}"
 
 
 def read(spec: str, source: str = "", target: str = "") -> Iterator[Pair]:
@@ -108,7 +75,7 @@ def read_sources(spec: str, source: str = "") -> Iterator[str]:
 
 def read_lines(path: str | Path) -> Iterator[str]:
     """Read whole lines of a text file, or of standard input (`-`); a file without lines gives none."""
-    for line in _lines(str(path)):
+    for line in lines_of(str(path)):
         r = _record(str(path), line, line.text)
         if r.kind:
             raise UserError(f"{r.place}: {r.problem}")
@@ -150,13 +117,9 @@ def _records(spec: str, wanted: Sequence[str]) -> Iterator[Record]:
     else:
         path, kind = spec, _kind(spec)
         if len(wanted) == 1 and not wanted[0] and kind == "tsv" and _suffix(spec) != ".tsv":
-            return (_record(path, line, line.text) for line in _lines(path))
+            return (_record(path, line, line.text) for line in lines_of(path))
     reader = {"tsv": _tsv, "csv": _csv, "jsonl": _jsonl}[kind]
     return reader(path, wanted)
-
-
-def _called(path: str) -> str:
-    return "standard input" if path == "-" else path
 
 
 def _suffix(path: str) -> str:
@@ -166,144 +129,6 @@ def _suffix(path: str) -> str:
 
 def _kind(path: str) -> str:
     return SUFFIXES.get(_suffix(path), "tsv")
-
-
-# Bytes to lines
-
-
-class _Zstandard(io.RawIOBase):
-    """Unpacked bytes of Zstandard frames; unlike the library's own reader it notices a cut end."""
-
-    def __init__(self, packed: IO[bytes]) -> None:
-        self.packed = packed
-        self.ready = memoryview(b"")
-        self.frame: Any = None  # what unpacks the frame begun; None between frames
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        filled = 0
-        while filled < len(buffer) and (self.ready or self._unpack()):
-            count = min(len(buffer) - filled, len(self.ready))
-            buffer[filled : filled + count] = self.ready[:count]
-            self.ready = self.ready[count:]
-            filled += count
-        return filled
-
-    def _unpack(self) -> bool:
-        """Make more bytes ready; False at the end."""
-        while not self.ready:
-            rest = b""
-            if self.frame and self.frame.eof:
-                self.frame, rest = None, self.frame.unused_data
-            data = rest or self.packed.read(1 << 16)
-            if not data and self.frame:
-                raise EOFError("the file ends before its last frame does")
-            if not data:
-                return False
-            self.frame = self.frame or zstandard.ZstdDecompressor().decompressobj()
-            self.ready = memoryview(self.frame.decompress(data))
-        return True
-
-
-@contextmanager
-def _open(path: str) -> Iterator[io.BufferedReader]:
-    """Open a file or standard input, unpacked, and refuse at once what is not text."""
-    with ExitStack() as stack:
-        if path == "-":
-            stream = (
-                sys.stdin.buffer if isinstance(sys.stdin.buffer, io.BufferedReader) else _buffered(sys.stdin.buffer)
-            )
-        else:
-            stream = stack.enter_context(_open_file(path))
-        head = stream.peek(len(ZSTD))
-        if head.startswith(GZIP):
-            stream = _buffered(stack.enter_context(gzip.GzipFile(fileobj=stream, mode="rb")))
-        elif head.startswith(ZSTD):
-            stream = _buffered(_Zstandard(stream))
-        elif head and path.lower().endswith((".gz", ".zst")):
-            raise UserError(f"{path}: not compressed, whatever its name says; rename it, or download it again")
-        try:
-            _refuse_binary(_called(path), stream.peek(1 << 13))
-        except UNPACKING_ERRORS as e:
-            raise UserError(f"{_called(path)}: cannot be unpacked ({e}); download or copy it again") from e
-        yield stream
-
-
-def _buffered(raw: Any) -> io.BufferedReader:
-    return io.BufferedReader(raw, 1 << 16)
-
-
-def _open_file(path: str) -> io.BufferedReader:
-    p = Path(path)
-    try:
-        return _buffered(io.FileIO(p))
-    except FileNotFoundError as e:
-        if not p.parent.is_dir():
-            raise UserError(f"{path}: no such file, and no folder {p.parent}") from e
-        close = get_close_matches(p.name, [f.name for f in p.parent.iterdir()], n=3)
-        hint = f"; did you mean {' or '.join(str(p.with_name(name)) for name in close)}?" if close else ""
-        raise UserError(f"{path}: no such file{hint}") from e
-    except OSError as e:
-        if p.is_dir():
-            raise UserError(f"{path}: a folder; name a file in it, or hf:{path}:train for a dataset's folder") from e
-        raise UserError(f"{path}: cannot be read: {e.strerror}") from e
-
-
-def _refuse_binary(path: str, block: bytes) -> None:
-    """Refuse a file whose first block is not text; a NUL or a bad byte in a text is left to the line it stands in."""
-    for magic, what in FOREIGN.items():
-        if block.startswith(magic):
-            raise UserError(f"{path}: not text, but {what}")
-    if block[257:262] == b"ustar":
-        raise UserError(f"{path}: not text, but a tar archive; unpack it first")
-    nuls = block.count(0)
-    if nuls * 4 > len(block):
-        raise UserError(f"{path}: not UTF-8 text: it looks like UTF-16 or a binary file; save it as UTF-8")
-    if nuls and block.decode("utf-8", "replace").count("\ufffd") * 20 > len(block):
-        raise UserError(f"{path}: not text, but a binary file; give TSV, CSV, JSON lines or two aligned text files")
-
-
-def _lines(path: str) -> Generator[Line, None, None]:
-    """Lines of a file; one that cannot be unpacked to its end gives a last line of kind `corrupt`."""
-    with _open(path) as stream:
-        number = offset = 0
-        while True:
-            number += 1
-            try:
-                raw = stream.readline(LONGEST_LINE)
-            except UNPACKING_ERRORS as e:
-                problem = f"the compressed file breaks off or is damaged here ({e}); download or copy it again"
-                yield Line("", number, "corrupt", problem)
-                return
-            if not raw:
-                return
-            if len(raw) == LONGEST_LINE and not raw.endswith(b"\n"):
-                raise UserError(
-                    f"{_called(path)}:{number}: a line of over {LONGEST_LINE >> 20} MiB; is this one text a line?"
-                )
-            yield _decode(raw, number, offset)
-            offset += len(raw)
-
-
-def _decode(raw: bytes, number: int, offset: int) -> Line:
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as e:
-        problem = (
-            f"not UTF-8: byte 0x{raw[e.start]:02x} at byte {e.start + 1} of the line, offset {offset + e.start} of the "
-            "text; convert the file, for example with: iconv -f WINDOWS-1252 -t UTF-8"
-        )
-        return Line(_strip(raw.decode("utf-8", "replace")), number, "utf8", problem)
-    return Line(_strip(text.removeprefix("\ufeff") if number == 1 else text), number)
-
-
-def _strip(text: str) -> str:
-    return text.removesuffix("\n").removesuffix("\r")
-
-
-# Lines to records
 
 
 def _record(file: str, line: Line, source: str, target: str = "") -> Record:
@@ -328,7 +153,7 @@ def _aligned(spec: str, wanted: Sequence[str]) -> Iterator[Record]:
     if paths[0] == paths[1] or len(wanted) == 1:
         raise UserError(f"{spec}: expected {'two different files' if len(wanted) == 2 else 'one file of source text'}")
     (a, b), last = paths, [0, 0]
-    with closing(_lines(a)) as left, closing(_lines(b)) as right:
+    with closing(lines_of(a)) as left, closing(lines_of(b)) as right:
         for x, y in itertools.zip_longest(left, right):
             broken = next(((f, z) for f, z in ((a, x), (b, y)) if z and z.kind == "corrupt"), None)
             if broken:
@@ -345,7 +170,7 @@ def _aligned(spec: str, wanted: Sequence[str]) -> Iterator[Record]:
 
 
 def _tsv(path: str, wanted: Sequence[str]) -> Iterator[Record]:
-    lines = _lines(path)
+    lines = lines_of(path)
     if all(w == "" or w.isdecimal() for w in wanted):
         places = _places(path, wanted, ())
     else:
@@ -377,7 +202,7 @@ def _csv(path: str, wanted: Sequence[str]) -> Iterator[Record]:
 
     def texts() -> Iterator[str]:
         nonlocal current
-        for line in _lines(path):
+        for line in lines_of(path):
             # A row may span lines: its problem is that of the first bad one.
             current = line if not current.kind else current
             yield line.text + "\n"
@@ -410,7 +235,7 @@ def _csv(path: str, wanted: Sequence[str]) -> Iterator[Record]:
 
 def _places(path: str, wanted: Sequence[str], header: Sequence[str]) -> list[int]:
     """Positions, from 0, of the columns wanted; without a header they are numbers."""
-    places, path = [], _called(path)
+    places, path = [], called(path)
     for side, name, default in zip(("source", "target"), wanted, (0, 1), strict=False):
         if name == "":
             place = default
@@ -434,7 +259,7 @@ def _places(path: str, wanted: Sequence[str], header: Sequence[str]) -> list[int
 
 def _jsonl(path: str, wanted: Sequence[str]) -> Iterator[Record]:
     fields = _fields(path, wanted)
-    for line in _lines(path):
+    for line in lines_of(path):
         if line.kind == "corrupt" or not line.text.strip():  # an empty line is an empty pair
             yield _record(path, line, "")
             continue

@@ -7,11 +7,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import zstandard
+from files import ODD_BREAKS, PACKERS, random_lines, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,12 +18,6 @@ from antiphon.corpus import Pair, read, read_lines, read_sources, records
 from antiphon.errors import UserError
 
 PAIRS = [Pair("a dog", "ein Hund"), Pair("two cats", "zwei Katzen"), Pair("über\u2028line", "\x0bweiß\x85")]
-ODD_BREAKS = "one\x0btwo\x0cthree\x1cfour\x85five\u2028six\u2029seven\reight"
-
-
-def write(path: Path, text: str | bytes) -> str:
-    path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
-    return str(path)
 
 
 def message(spec: str, source: str = "", target: str = "") -> str:
@@ -46,11 +39,6 @@ def comma(pairs: list[Pair]) -> bytes:
 
 
 WRITERS = {"tsv": tsv, "jsonl": jsonl, "ndjson": jsonl, "json": jsonl, "csv": comma, "txt": tsv}
-PACKERS: dict[str, Callable[[bytes], bytes]] = {
-    "": bytes,
-    ".gz": gzip.compress,
-    ".zst": lambda data: zstandard.compress(data[:9]) + zstandard.compress(data[9:]),  # two frames
-}
 
 
 @pytest.mark.parametrize("packing", PACKERS)
@@ -186,14 +174,6 @@ def test_a_comma_in_a_file_name(tmp_path: Path) -> None:
     assert list(read(write(tmp_path / "a,b.tsv", "x\ty\n"))) == [("x", "y")]
 
 
-def test_missing_file_names_its_neighbours(tmp_path: Path) -> None:
-    write(tmp_path / "train.tsv", "a\tb\n")
-    problem = message(str(tmp_path / "trian.tsv"))
-    assert "no such file; did you mean" in problem and "train.tsv" in problem
-    assert "no folder" in message(str(tmp_path / "nowhere" / "train.tsv"))
-    assert "a folder" in message(str(tmp_path))
-
-
 @pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.jsonl", "a.txt", "a.tsv.gz"])
 def test_empty_corpus(tmp_path: Path, name: str) -> None:
     assert "no text in it" in message(write(tmp_path / name, b""))
@@ -203,34 +183,6 @@ def test_empty_corpus(tmp_path: Path, name: str) -> None:
 def test_header_alone_is_an_empty_corpus(tmp_path: Path) -> None:
     assert "no text in it" in message(write(tmp_path / "a.csv", "s,t\n"))
     assert "no text in it" in message(write(tmp_path / "a.tsv", "s\tt\n"), "s", "t")
-
-
-@pytest.mark.parametrize(
-    ("data", "what"),
-    [
-        (b"PAR1\x15\x04", "a Parquet file"),
-        (b"PK\x03\x04\x14\x00", "a spreadsheet"),
-        (b"%PDF-1.7", "a PDF document"),
-        (b"BZh91AY", "a bzip2 file"),
-        ("a\tb\n".encode("utf-16"), "UTF-16 text"),
-        ("a\tb\n".encode("utf-16-le"), "looks like UTF-16"),
-        (b"\x7fELF\x02\x01\x01" + bytes(9), "a binary file"),
-        (b"\xfc\xfd\xfe" * 50 + bytes(10), "a binary file"),
-        (b"x" * 257 + b"ustar", "a tar archive"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
-    ],
-)
-@pytest.mark.parametrize("packing", PACKERS)
-def test_binary_files_are_named(tmp_path: Path, data: bytes, what: str, packing: str) -> None:
-    problem = message(write(tmp_path / f"a.tsv{packing}", PACKERS[packing](data)))
-    assert what in problem and "a.tsv" in problem
-
-
-def test_invalid_utf8_is_placed(tmp_path: Path) -> None:
-    spec = write(tmp_path / "a.tsv", b"a\tb\ncaf\xe9\tb\n")
-    problem = message(spec)
-    assert "a.tsv:2: not UTF-8: byte 0xe9 at byte 4 of the line, offset 7 of the text" in problem
-    assert "iconv" in problem
 
 
 def test_nul_is_placed(tmp_path: Path) -> None:
@@ -254,11 +206,6 @@ def test_bad_lines_of_either_aligned_file_are_placed_in_it(tmp_path: Path) -> No
         ("a.en", 2, "utf8"),
         ("a.en", 3, ""),
     ]
-
-
-def random_lines(count: int) -> bytes:
-    """Text that hardly packs, so that half of the packed bytes hold whole lines."""
-    return b"".join(os.urandom(20).hex().encode() + b"\tb\n" for _ in range(count))
 
 
 @pytest.mark.parametrize("packing", [".gz", ".zst"])
@@ -286,14 +233,6 @@ def test_a_cut_off_archive_of_two_stops_there(tmp_path: Path) -> None:
     assert len(good) > 1000
 
 
-def test_plain_text_called_gz_is_refused(tmp_path: Path) -> None:
-    assert "not compressed" in message(write(tmp_path / "a.tsv.gz", "<html>\n"))
-
-
-def test_packed_text_without_the_ending_is_read(tmp_path: Path) -> None:
-    assert list(read(write(tmp_path / "a.tsv", gzip.compress(b"a\tb\n")))) == [("a", "b")]
-
-
 def test_one_side_alone(tmp_path: Path) -> None:
     assert list(read_sources(write(tmp_path / "a.txt", "one\ttwo\nthree\n"))) == ["one\ttwo", "three"]
     assert list(read_sources(write(tmp_path / "a.tsv", "one\ttwo\nthree\n"))) == ["one", "three"]
@@ -318,11 +257,6 @@ def test_reading_is_lazy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Endless())))
     assert next(read("-")) == ("a", "b")
     assert fetched <= 1 << 20
-
-
-def test_endless_line(tmp_path: Path) -> None:
-    spec = write(tmp_path / "a.tsv", b"a\tb\n" + b"x" * (1 << 24) + b"\n")
-    assert "a.tsv:2: a line of over 16 MiB" in message(spec)
 
 
 def test_hugging_face_spec(monkeypatch: pytest.MonkeyPatch) -> None:
