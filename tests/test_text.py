@@ -2,10 +2,7 @@
 
 import gzip
 import json
-import os
 import re
-import subprocess
-import sys
 import time
 import unicodedata
 from pathlib import Path
@@ -15,7 +12,7 @@ import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon import config, text
+from antiphon import config
 from antiphon.errors import UserError
 from antiphon.text import BOS, EOS, PAD, UNK, Tokenizer
 
@@ -304,28 +301,7 @@ def test_tensorflow_standardisation_leaves_symbols(trained: dict[str, Tokenizer]
     assert trained["tensorflow"].encode("<2de> The OLD, the").pieces == ["<2de>", "▁the", "▁old", "▁,", "▁the"]
 
 
-# Same result everywhere
-
-
-@pytest.mark.parametrize("kind", ["bpe", "unigram", "word", "char"])
-def test_training_in_another_process_gives_the_same_json(kind: str) -> None:
-    program = (
-        "import sys; from antiphon.text import Tokenizer; from antiphon.config import Text; "
-        "n = [i * j for i in range(60) for j in range(60)]; "
-        "lines = [f'{chr(97 + i % 26)}{chr(0x4E00 + i % 700)} w{i % 97}' for i in n]; "
-        f"sys.stdout.buffer.write(Tokenizer.train(lines, Text(kind='{kind}'), 1500).to_json().encode())"
-    )
-    found = {
-        subprocess.run(
-            [sys.executable, "-c", program],
-            capture_output=True,
-            check=True,
-            cwd=Path(__file__).parent.parent,
-            env={**os.environ, "TOKENIZERS_PARALLELISM": parallel, "PYTHONHASHSEED": seed},
-        ).stdout
-        for parallel, seed in (("true", "1"), ("false", "2"))
-    }
-    assert len(found) == 1
+# JSON
 
 
 def test_json_is_read_by_the_library_alone_and_by_us(trained: dict[str, Tokenizer]) -> None:
@@ -338,47 +314,7 @@ def test_json_is_read_by_the_library_alone_and_by_us(trained: dict[str, Tokenize
             assert library.encode(line).ids == tokenizer.encode(line).ids == ours.encode(line).ids
 
 
-def test_large_corpora_are_sampled_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "SAMPLE_BYTES", 10_000)
-    kept = text._sample(f"line {i}" for i in range(50_000))
-    assert 4_000 < sum(map(len, kept)) <= 10_000
-    assert kept == text._sample(f"line {i}" for i in range(50_000))
-    numbers = [int(line.split()[1]) for line in kept]
-    assert 20_000 < sum(numbers) / len(numbers) < 30_000
-
-
-# Sizes
-
-
-@pytest.mark.parametrize("kind", ["bpe", "unigram", "word", "char"])
-def test_size_is_an_upper_limit_and_rare_characters_become_bytes(kind: str) -> None:
-    lines = [chr(0x4E00 + i * 7 % 3000) + chr(0x4E00 + i % 200) for i in range(20_000)]
-    tokenizer = Tokenizer.train(lines, options(kind=kind, symbols=[]), 5000)
-    assert 3000 < len(tokenizer) <= 5000
-    assert tokenizer.decode(tokenizer.encode(lines[7]).ids) == lines[7]
-
-
-@pytest.mark.parametrize("kind", ["bpe", "unigram"])
-def test_characters_beyond_the_vocabulary_become_bytes(kind: str) -> None:
-    lines = ["ab" * 50] * 200 + [chr(0x4E00 + i) for i in range(300)]
-    tokenizer = Tokenizer.train(lines, options(kind=kind, symbols=[]), 400)
-    assert len(tokenizer) <= 400
-    assert all(tokenizer.decode(ids) == line for line, ids in zip(lines, tokenizer.encode_ids(lines), strict=True))
-
-
-@pytest.mark.parametrize(("kind", "size"), [("bpe", 270), ("unigram", 100), ("word", 9), ("char", 4)])
-def test_a_size_too_small_is_refused(kind: str, size: int) -> None:
-    with pytest.raises(UserError, match=rf"text\.size = {size} is too small"):
-        Tokenizer.train(LINES, options(kind=kind), size)
-
-
 # Errors
-
-
-@pytest.mark.parametrize("lines", [[], ["", ""]])
-def test_no_text_is_refused(lines: list[str]) -> None:
-    with pytest.raises(UserError, match="no text"):
-        Tokenizer.train(lines, config.Text(), 500)
 
 
 @pytest.mark.parametrize("symbol", ["de", "<", "<2 de>", "<pad>", "<0x41>", "7x", ""])
