@@ -26,8 +26,9 @@ from antiphon.errors import UserError
 if TYPE_CHECKING:
     from antiphon.config import Config
     from antiphon.corpus import Pair
-    from antiphon.metrics import Comparison, LengthBin, Score
+    from antiphon.metrics import Score
     from antiphon.seq2seq import Candidate, Result, Seq2Seq
+    from antiphon.significance import Comparison, LengthBin
 
 P = ParamSpec("P")
 
@@ -398,7 +399,7 @@ def evaluate(
         beam=beam, length_penalty=length_penalty, alpha=alpha, coverage_penalty=coverage_penalty,
         min_length=min_length, max_length=max_length, block_ngrams=block_ngrams, no_unk=no_unk or None,
     )  # fmt: skip
-    from antiphon import corpus, metrics
+    from antiphon import corpus, metrics, significance
 
     pairs = list(corpus.read(data, source or "", target or "")) if data else []
     wanted = _references(references) if references else [[pair.target] for pair in pairs]
@@ -420,8 +421,8 @@ def evaluate(
         with _writing(outputs) as file:
             file.writelines(f"{_one_line(text)}\n" for text in texts)
     scores = metrics.measure(names, texts, wanted, **how)
-    bins = metrics.by_length([pair.source for pair in pairs], texts, wanted, names[0], **how) if by_length else []
-    comparisons = [metrics.paired_bootstrap(texts, other, wanted, name, **how) for name in names if against]
+    bins = significance.by_length([pair.source for pair in pairs], texts, wanted, names[0], **how) if by_length else []
+    comparisons = [significance.paired_bootstrap(texts, other, wanted, name, **how) for name in names if against]
     if as_json:
         print(_json(_evaluation(len(texts), scores, bins, comparisons)))
     else:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
-from itertools import pairwise, zip_longest
-from typing import Literal, NamedTuple
+from itertools import zip_longest
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,10 @@ from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
 from antiphon.errors import UserError, near
+from antiphon.writing import ONE_CHARACTER_OR_WORD, Writing, units, writing_of
 
 References = Sequence[str] | Sequence[Sequence[str]]
 Rows = NDArray[np.float64]
-Writing = Literal["spaced", "zh", "ja", "unspaced"]
 
 TOKENIZERS = ("13a", "intl", "zh", "ja-mecab", "char", "none")
 HIGHER_IS_BETTER = {
@@ -42,17 +42,6 @@ HIGHER_IS_BETTER = {
     "wer": False,
     "cer": False,
     "per": False,
-}
-
-_KANA = "\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f"
-_HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_SOUTH_EAST = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
-_UNSPACED = re.compile(f"[{_KANA}{_HAN}{_SOUTH_EAST}]")
-_ONE_CHARACTER_OR_WORD = re.compile(rf"[{_KANA}{_HAN}{_SOUTH_EAST}]|[^\W{_KANA}{_HAN}{_SOUTH_EAST}]+")
-_LANGUAGES: dict[str, Writing] = {
-    **dict.fromkeys(("zh", "zho", "chi", "cmn", "yue"), "zh"),
-    **dict.fromkeys(("ja", "jpn"), "ja"),
-    **dict.fromkeys(("th", "tha", "lo", "lao", "my", "mya", "km", "khm"), "unspaced"),
 }
 
 
@@ -119,6 +108,20 @@ def measure(
     return {name: _score(name, _counts(name, texts, grouped, how)) for name in names}
 
 
+def count(
+    name: str,
+    outputs: Sequence[str],
+    references: References,
+    *,
+    lowercase: bool = False,
+    tokenize: str = "",
+    language: str = "",
+) -> Counts:
+    """Count what a metric needs in every sentence; arguments and errors as of `measure`."""
+    grouped = _grouped(outputs, references)
+    return _counts(name, list(outputs), grouped, _how(grouped, lowercase, tokenize, language, False))
+
+
 def tokenised_bleu(outputs: Sequence[str], references: References, lowercase: bool = True) -> Score:
     """BLEU of texts that are tokens already, as published before sacreBLEU (multi-bleu.perl); see `moses`."""
     return measure(["bleu"], outputs, references, lowercase=lowercase, tokenize="none")["bleu"]
@@ -134,7 +137,7 @@ def tokenizer_for(texts: Iterable[str], language: str = "") -> str:
     Returns:
         A name of `TOKENIZERS`. Japanese gets `char` where MeCab is not installed.
     """
-    return _tokenizer(_writing(texts, language))[0]
+    return _tokenizer(writing_of(texts, language))[0]
 
 
 def moses(texts: Iterable[str], language: str, lowercase: bool = True) -> list[str]:
@@ -160,129 +163,10 @@ def moses(texts: Iterable[str], language: str, lowercase: bool = True) -> list[s
     return [str(tokenizer.tokenize(normalizer.normalize(text), escape=True, return_str=True)) for text in cased]
 
 
-class LengthBin(NamedTuple):
-    """The sentences whose source has `low` to `high` words (None: and more), and their score."""
-
-    low: int
-    high: int | None
-    sentences: int
-    value: float
-
-
-def by_length(
-    sources: Sequence[str],
-    outputs: Sequence[str],
-    references: References,
-    metric: str = "bleu",
-    bins: Sequence[int] = (5, 10, 15, 20, 30, 40, 60),
-    *,
-    lowercase: bool = False,
-    tokenize: str = "",
-    language: str = "",
-) -> list[LengthBin]:
-    """Score by the length of the source (Bahdanau 2015, figure 2).
-
-    Args:
-        sources: one text a sentence; its length is in words, in characters where the script has no spaces.
-        outputs, references, lowercase, tokenize, language: as in `measure`.
-        metric: a metric's name.
-        bins: longest length of each bin but the last, which has no limit; rising.
-
-    Returns:
-        The bins that have sentences, shortest first.
-
-    Raises:
-        UserError: as `measure`; `bins` do not rise.
-    """
-    grouped = _grouped(outputs, references)
-    _same_number(len(sources), "sources", len(outputs), "outputs")
-    if not bins or any(a >= b for a, b in pairwise(bins)):
-        raise UserError(f"length bins {list(bins)}: give rising lengths, such as 10 20 30")
-    counts = _counts(metric, list(outputs), grouped, _how(grouped, lowercase, tokenize, language, False))
-    writing = _writing(sources)
-    lengths = np.array([len(_units(text, writing)) for text in sources])
-    edges = [*bins, None]
-    which = np.searchsorted(np.asarray(bins), lengths)  # bins[i - 1] < length <= bins[i]
-    found = [(i, which == i) for i in range(len(edges)) if np.any(which == i)]
-    return [
-        LengthBin(bins[i - 1] + 1 if i else 0, edges[i], int(inside.sum()), counts.value(counts.rows[inside].sum(0)))
-        for i, inside in found
-    ]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two outputs on the same sentences; intervals hold 95 % of the bootstrap samples."""
-
-    metric: str
-    a: float
-    b: float
-    difference: float  # b - a
-    interval_a: tuple[float, float]
-    interval_b: tuple[float, float]
-    interval: tuple[float, float]
-    p_value: float
-    samples: int
-    signature: str
-
-
-def paired_bootstrap(
-    outputs_a: Sequence[str],
-    outputs_b: Sequence[str],
-    references: References,
-    metric: str = "bleu",
-    samples: int = 1000,
-    seed: int = 1,
-    *,
-    lowercase: bool = False,
-    tokenize: str = "",
-    language: str = "",
-) -> Comparison:
-    """Paired bootstrap resampling (Koehn 2004): would the better output still be better on other sentences?
-
-    Args:
-        outputs_a, outputs_b: outputs of two systems for the same sentences.
-        references, lowercase, tokenize, language: as in `measure`.
-        metric: a metric's name.
-        samples: test sets drawn, with replacement.
-        seed: of the drawing.
-
-    Returns:
-        Both values, their difference and intervals. The p-value is the share of samples in which the output that is
-        better on all sentences is not better, (times + 1) / (samples + 1); it is one-sided, 1 when both are equal.
-
-    Raises:
-        UserError: as `measure`.
-    """
-    grouped = _grouped(outputs_a, references)
-    _same_number(len(outputs_b), "second outputs", len(outputs_a), "first outputs")
-    if samples < 1:
-        raise UserError(f"{samples} bootstrap samples: draw at least one, 1000 as a rule")
-    how = _how(grouped, lowercase, tokenize, language, False)
-    a, b = (_counts(metric, list(texts), grouped, how) for texts in (outputs_a, outputs_b))
-    rows = np.concatenate([a.rows, b.rows], 1)  # [N, 2D]
-    n, d = a.rows.shape
-    generator = np.random.default_rng(seed)
-    drawn = np.empty((samples, 2))  # [samples, (a, b)]
-    for i in range(samples):
-        sums = rows[generator.integers(n, size=n)].sum(0)  # [2D]
-        drawn[i] = a.value(sums[:d]), b.value(sums[d:])
-    value_a, value_b = a.value(a.rows.sum(0)), b.value(b.rows.sum(0))
-    difference = value_b - value_a
-    differences = drawn[:, 1] - drawn[:, 0]
-    not_better = int(np.sum(differences * np.sign(difference) <= 0))
-    return Comparison(
-        metric=metric,
-        a=value_a,
-        b=value_b,
-        difference=difference,
-        interval_a=_interval(drawn[:, 0]),
-        interval_b=_interval(drawn[:, 1]),
-        interval=_interval(differences),
-        p_value=(not_better + 1) / (samples + 1),
-        samples=samples,
-        signature=f"{a.signature}|bs:{samples}|seed:{seed}",
-    )
+def same_number(first: int, first_name: str, second: int, second_name: str) -> None:
+    """Refuse two lists of texts that do not belong together: unequal numbers of them."""
+    if first != second:
+        raise UserError(f"{first} {first_name} for {second} {second_name}; give one for each, in the same order")
 
 
 class Quality(NamedTuple):
@@ -302,10 +186,10 @@ def quality(outputs: Sequence[str], unknown: str = "<unk>") -> Quality:
     """
     if not outputs:
         return Quality(0.0, 0.0, 0.0)
-    writing = _writing(outputs)
+    writing = writing_of(outputs)
     return Quality(
         float(np.mean([not text.strip() for text in outputs])),
-        float(np.mean([_repeats(_units(text, writing)) for text in outputs])),
+        float(np.mean([_repeats(units(text, writing)) for text in outputs])),
         float(np.mean([unknown in text or "\u2047" in text for text in outputs])),
     )
 
@@ -375,7 +259,7 @@ def _rouge(name: str) -> Callable[[list[str], list[list[str]], _How], Counts]:
         from rouge_score.rouge_scorer import RougeScorer
 
         tokens = _rouge_tokens(references, how)
-        own = {"chars": _Words(_ONE_CHARACTER_OR_WORD), "words": _Words(re.compile(r"\w+")), "default": None}[tokens]
+        own = {"chars": _Words(ONE_CHARACTER_OR_WORD), "words": _Words(re.compile(r"\w+")), "default": None}[tokens]
         scorer = RougeScorer([name], use_stemmer=how.stem, tokenizer=own)
         f = [scorer.score_multi(group, text)[name].fmeasure for text, group in zip(outputs, references, strict=True)]
         stem = "yes" if how.stem and own is None else "no"
@@ -466,11 +350,11 @@ def _score(name: str, counts: Counts) -> Score:
     return Score(name, value, counts.signature, HIGHER_IS_BETTER[name], counts.note)
 
 
-# Texts, scripts and words.
+# Texts and words.
 
 
 def _grouped(outputs: Sequence[str], references: References) -> list[list[str]]:
-    _same_number(len(references), "references", len(outputs), "outputs")
+    same_number(len(references), "references", len(outputs), "outputs")
     if not outputs:
         raise UserError("nothing to measure: there are no outputs")
     grouped = [[entry] if isinstance(entry, str) else list(entry) for entry in references]
@@ -480,17 +364,12 @@ def _grouped(outputs: Sequence[str], references: References) -> list[list[str]]:
     return grouped
 
 
-def _same_number(first: int, first_name: str, second: int, second_name: str) -> None:
-    if first != second:
-        raise UserError(f"{first} {first_name} for {second} {second_name}; give one for each, in the same order")
-
-
 def _how(references: list[list[str]], lowercase: bool, tokenize: str, language: str, stem: bool) -> _How:
     if tokenize and tokenize not in TOKENIZERS:
         raise UserError(f"no tokeniser of BLEU is called '{tokenize}'{near(tokenize, TOKENIZERS)}")
     if tokenize == "ja-mecab" and not _mecab():
         raise UserError("the tokeniser ja-mecab needs MeCab: pip install 'antiphon[ja]', or use `char`")
-    writing = _writing((text for group in references for text in group), language)
+    writing = writing_of((text for group in references for text in group), language)
     chosen, note = (tokenize, "") if tokenize else _tokenizer(writing)
     return _How(lowercase, chosen, writing, stem, note)
 
@@ -505,32 +384,11 @@ def _mecab() -> bool:
     return find_spec("MeCab") is not None and find_spec("ipadic") is not None
 
 
-def _writing(texts: Iterable[str], language: str = "") -> Writing:
-    """How a language is written: by its code, or by the characters of its texts."""
-    if language:
-        return _LANGUAGES.get(re.split("[-_]", language.lower())[0], "spaced")
-    text = "".join(texts)
-    letters = sum(map(str.isalpha, text))
-    unspaced = _UNSPACED.findall(text)
-    if len(unspaced) <= letters / 3:
-        return "spaced"
-    kana = sum(len(run) for run in re.findall(f"[{_KANA}]+", text))
-    han = sum(len(run) for run in re.findall(f"[{_HAN}]+", text))
-    if kana > 0.05 * (kana + han):  # Chinese has a kana now and then, Japanese at least a third
-        return "ja"
-    return "zh" if han > len(unspaced) / 2 else "unspaced"
-
-
-def _units(text: str, writing: Writing) -> Sequence[str]:
-    """Words, or characters where the script has no spaces."""
-    return text.split() if writing == "spaced" else "".join(text.split())
-
-
-def _repeats(units: Sequence[str], longest: int = 4, times: int = 4) -> bool:
+def _repeats(words: Sequence[str], longest: int = 4, times: int = 4) -> bool:
     for n in range(1, longest + 1):
-        run = 0  # units in a row that equal the one n before
-        for i in range(n, len(units)):
-            run = run + 1 if units[i] == units[i - n] else 0
+        run = 0  # words in a row that equal the one n before
+        for i in range(n, len(words)):
+            run = run + 1 if words[i] == words[i - n] else 0
             if run == n * (times - 1):
                 return True
     return False
@@ -548,8 +406,3 @@ def _nrefs(references: list[list[str]]) -> str:
 
 def _settings(references: list[list[str]], how: _How) -> str:
     return f"nrefs:{_nrefs(references)}|case:{'lc' if how.lowercase else 'mixed'}|space:normalised"
-
-
-def _interval(values: Rows) -> tuple[float, float]:
-    low, high = np.quantile(values, (0.025, 0.975))
-    return float(low), float(high)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from antiphon import config
 from antiphon.errors import UserError
-from antiphon.metrics import LengthBin
+from antiphon.significance import LengthBin
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -107,7 +107,7 @@ def by_length(
 
     Args:
         path: `.png` or `.svg` file to write.
-        systems: names and their `metrics.by_length`.
+        systems: names and their `significance.by_length`.
         metric: label of the y-axis.
         title: a line above the picture.
 

@@ -3,18 +3,16 @@
 import gzip
 import math
 import os
-import random
-import time
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from noise import sentences
 
 from antiphon import config, metrics
 from antiphon.errors import UserError
@@ -39,14 +37,6 @@ def multi_bleu(outputs: list[str], references: list[list[str]]) -> float:
             total[n - 1] += sum(grams.values())
     brevity = min(0.0, 1 - reference_length / output_length)
     return 100 * math.exp(brevity + sum(math.log(m / t) for m, t in zip(matched, total, strict=True)) / 4)
-
-
-def sentences(seed: int, count: int, noise: float) -> tuple[list[str], list[list[str]]]:
-    """References of few words and outputs that are noisy copies of them."""
-    r = random.Random(seed)
-    references = [[" ".join(r.choices("abcdefgh", k=r.randint(5, 20))) for _ in range(2)] for _ in range(count)]
-    outputs = [" ".join(r.choice("abcdefgh") if r.random() < noise else w for w in a.split()) for a, _ in references]
-    return outputs, references
 
 
 def test_bleu_by_hand() -> None:
@@ -210,63 +200,6 @@ def test_every_metric_of_the_configuration_can_be_measured() -> None:
     assert all(score.value == (0 if score.higher_is_better else 100) for score in empty.values())
 
 
-@pytest.mark.parametrize("metric", ["bleu", "chrf", "rougeL", "exact_match", "wer"])
-def test_bootstrap_equals_measuring_each_drawn_corpus(metric: str) -> None:
-    a, references = sentences(1, 25, 0.4)
-    b, _ = sentences(1, 25, 0.4)
-    b = [r[0] if i % 4 == 0 else text for i, (text, r) in enumerate(zip(b, references, strict=True))]
-    found = metrics.paired_bootstrap(a, b, references, metric, samples=40, seed=3, tokenize="none")
-    generator = np.random.default_rng(3)
-    drawn = []
-    for _ in range(40):
-        rows = generator.integers(25, size=25)
-        refs = [references[i] for i in rows]
-        drawn.append([value(metric, [side[i] for i in rows], refs, tokenize="none") for side in (a, b)])
-    values = np.array(drawn)
-    difference = values[:, 1] - values[:, 0]
-    assert found.interval_a == pytest.approx(tuple(np.quantile(values[:, 0], [0.025, 0.975])))
-    assert found.interval_b == pytest.approx(tuple(np.quantile(values[:, 1], [0.025, 0.975])))
-    assert found.interval == pytest.approx(tuple(np.quantile(difference, [0.025, 0.975])))
-    assert (found.a, found.b) == (
-        value(metric, a, references, tokenize="none"),
-        value(metric, b, references, tokenize="none"),
-    )
-    better = difference > 0 if found.difference > 0 else difference < 0
-    assert found.p_value == pytest.approx((np.sum(~better) + 1) / 41)
-
-
-def test_bootstrap_of_equal_outputs_shows_no_difference_and_is_quick() -> None:
-    a, references = sentences(2, 1000, 0.3)
-    start = time.perf_counter()
-    found = metrics.paired_bootstrap(a, a, references)
-    assert time.perf_counter() - start < 4
-    assert (found.difference, found.p_value, found.interval) == (0, 1, (0, 0))
-
-
-def test_bootstrap_depends_on_the_seed_only() -> None:
-    (a, references), (b, _) = sentences(3, 50, 0.3), sentences(3, 50, 0.5)
-    one, again, other = (metrics.paired_bootstrap(a, b, references, samples=50, seed=s) for s in (1, 1, 2))
-    assert one == again != other
-
-
-def test_length_bins_part_the_sentences() -> None:
-    outputs, references = sentences(4, 60, 0.3)
-    sources = [text + " x" * (i % 50) for i, text in enumerate(outputs)]
-    bins = metrics.by_length(sources, outputs, references, bins=(10, 20, 30), tokenize="none")
-    assert [(b.low, b.high) for b in bins] == [(0, 10), (11, 20), (21, 30), (31, None)]
-    assert sum(b.sentences for b in bins) == 60
-    for b in bins:
-        inside = [i for i, s in enumerate(sources) if b.low <= len(s.split()) <= (b.high or 1000)]
-        assert len(inside) == b.sentences
-        expected = value("bleu", [outputs[i] for i in inside], [references[i] for i in inside], tokenize="none")
-        assert b.value == pytest.approx(expected)
-
-
-def test_length_of_chinese_is_in_characters_and_empty_bins_are_left_out() -> None:
-    bins = metrics.by_length(["我喜欢猫", "我们今天去学校"], ["a", "b"], ["a", "c"], "exact_match", bins=(4, 5, 6))
-    assert bins == [(0, 4, 1, 100.0), (7, None, 1, 0.0)]
-
-
 def test_warnings_name_what_is_wrong() -> None:
     fine = ["a dog runs", "no no no", "the cat"]
     assert metrics.warnings(fine) == []
@@ -296,10 +229,6 @@ def test_repeats_are_one_to_four_words_four_times(n: int, times: int, expected: 
         (lambda: measure(["loss"], ["a"], ["a"]), "cannot be measured from texts"),
         (lambda: measure(["bleu"], ["a"], ["a"], tokenize="13b"), "did you mean '13a'"),
         (lambda: measure(["bleu"], ["a", "b"], [["a"], []]), "sentence 2 has no reference"),
-        (lambda: metrics.by_length(["a"], ["a", "b"], ["a", "b"]), "1 sources for 2 outputs"),
-        (lambda: metrics.by_length(["a"], ["a"], ["a"], bins=(3, 3)), "rising"),
-        (lambda: metrics.paired_bootstrap(["a"], ["a", "b"], ["a"]), "2 second outputs"),
-        (lambda: metrics.paired_bootstrap(["a"], ["b"], ["a"], samples=0), "at least one"),
     ],
 )
 def test_bad_input_is_said_in_words(call: Callable[[], object], message: str) -> None:

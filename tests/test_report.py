@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from antiphon import report
 from antiphon.errors import UserError
-from antiphon.metrics import LengthBin
+from antiphon.significance import LengthBin
 
 matplotlib = pytest.importorskip("matplotlib")
 

@@ -1,0 +1,44 @@
+"""How a language is written: with spaces between words or without, by its code or by the characters of its texts."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+Writing = Literal["spaced", "zh", "ja", "unspaced"]
+
+_KANA = "\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f"
+_HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_SOUTH_EAST = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
+_UNSPACED = re.compile(f"[{_KANA}{_HAN}{_SOUTH_EAST}]")
+ONE_CHARACTER_OR_WORD = re.compile(rf"[{_KANA}{_HAN}{_SOUTH_EAST}]|[^\W{_KANA}{_HAN}{_SOUTH_EAST}]+")
+_LANGUAGES: dict[str, Writing] = {
+    **dict.fromkeys(("zh", "zho", "chi", "cmn", "yue"), "zh"),
+    **dict.fromkeys(("ja", "jpn"), "ja"),
+    **dict.fromkeys(("th", "tha", "lo", "lao", "my", "mya", "km", "khm"), "unspaced"),
+}
+
+
+def writing_of(texts: Iterable[str], language: str = "") -> Writing:
+    """Tell how a language is written.
+
+    Args:
+        texts: to tell the script from when no language is named.
+        language: language code such as `zh`, `ja-JP`; empty: by script.
+    """
+    if language:
+        return _LANGUAGES.get(re.split("[-_]", language.lower())[0], "spaced")
+    text = "".join(texts)
+    letters = sum(map(str.isalpha, text))
+    unspaced = _UNSPACED.findall(text)
+    if len(unspaced) <= letters / 3:
+        return "spaced"
+    kana = sum(len(run) for run in re.findall(f"[{_KANA}]+", text))
+    han = sum(len(run) for run in re.findall(f"[{_HAN}]+", text))
+    if kana > 0.05 * (kana + han):  # Chinese has a kana now and then, Japanese at least a third
+        return "ja"
+    return "zh" if han > len(unspaced) / 2 else "unspaced"
+
+
+def units(text: str, writing: Writing) -> Sequence[str]:
+    """Words, or characters where the script has no spaces."""
+    return text.split() if writing == "spaced" else "".join(text.split())
