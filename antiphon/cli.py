@@ -7,11 +7,10 @@ Modules are imported where they are used, so that help and mistakes are answered
 import functools
 import os
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -42,7 +41,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-recipes = typer.Typer(help="Make results on real corpora again, one command each.", no_args_is_help=True)
+recipes = typer.Typer(
+    help="Make results on real corpora again, one command each.\n\n\b\nExamples:\n  antiphon recipe list\n"
+    "  antiphon recipe run multi30k-en-de",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 app.add_typer(recipes, name="recipe")
 
 
@@ -101,13 +105,14 @@ def train(
     from antiphon.config import preset_for
     from antiphon.prepare import count
     from antiphon.progress import Reporter
-    from antiphon.run import check_out
+    from antiphon.run import claimed
 
+    if "WORLD_SIZE" in os.environ and any(spec.startswith("-") for spec in config.data.train + config.data.valid):
+        raise UserError("standard input cannot be shared among processes; write it to a file first")
     reporter = Reporter(quiet)
     reporter.console.quiet = not _first()
-    with reporter, _nothing_left(out):
+    with reporter, claimed(out) if _first() else nullcontext():
         if not config.preset:
-            check_out(out)
             pairs = count(out / "run" / "data", config.data)
             chosen = preset_for(pairs)
             reporter.say(f"preset {chosen}, chosen for {pairs:,} training pairs; --preset takes another")
@@ -391,7 +396,7 @@ def demo(
     sets: options.Sets = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a model that translates dates between ten languages, in about three minutes, and show what it can do.
+    """Train a model that translates dates between ten languages, in two to three minutes, and show what it can do.
 
     \b
     Examples:
@@ -400,8 +405,9 @@ def demo(
     """
     from antiphon import demo as demonstration
     from antiphon.progress import Reporter
+    from antiphon.run import claimed
 
-    with Reporter(quiet) as reporter, _nothing_left(out):
+    with Reporter(quiet) as reporter, claimed(out):
         for line in demonstration.run(out, sets or (), _typed(), reporter):
             print(line, flush=True)
 
@@ -475,21 +481,6 @@ def _typed() -> str:
 def _given(**options: Any) -> dict[str, Any]:
     """The options that were given."""
     return {name: value for name, value in options.items() if value is not None}
-
-
-@contextmanager
-def _nothing_left(out: Path) -> Iterator[None]:
-    """Take away what a run that was refused has begun to prepare: half of it is of no use."""
-    run = out / "run"
-    try:
-        yield
-    except UserError:
-        if _first() and not (run / "data" / "prepared.json").exists():
-            shutil.rmtree(run / "data", ignore_errors=True)
-        for folder in (run, out):
-            with suppress(OSError):  # it is not empty, or not there
-                folder.rmdir()
-        raise
 
 
 def _first() -> bool:

@@ -115,7 +115,7 @@ class Model(Section):
     dropout_embedding: Rate = option(0.0, "dropout of embeddings")
     dropout_recurrent: Rate = option(0.0, "dropout of each recurrent layer's output")
     dropout_output: Rate = option(0.0, "dropout before the output layer")
-    dropout_word: Rate = option(0.0, "chance that a whole word's embedding is zero (Gal 2016)")
+    dropout_word: Rate = option(0.0, "chance that a position's whole embedding is zero (after Gal 2016)")
     init: Initialisation = option("default", "initial weights: Glorot and orthogonal; `uniform`; Bahdanau's; Keras's")
     init_scale: Positive = option(0.1, "half-width of the `uniform` initialisation")
 
@@ -227,11 +227,13 @@ def load(
         UserError: a file cannot be read, a key is unknown, a value is of the wrong kind or out of range.
     """
     layers: list[tuple[str, dict[str, Any]]] = [(str(f), _toml(f)) for f in files]
+    named = ""
     for origin, layer in layers:
-        named = layer.pop("preset", "")
-        if not isinstance(named, str):
-            raise UserError(f"{origin}: preset = {named!r}: write a preset's name in quotes")
-        preset = preset or named
+        found = layer.pop("preset", "")
+        if not isinstance(found, str):
+            raise UserError(f"{origin}: preset = {found!r}: write a preset's name in quotes")
+        named = found or named
+    preset = preset or named
     if preset:
         layers.insert(0, (f"preset {preset}", _preset(preset)))
     layers.append(("command line", {k: dict(v) for k, v in (over or {}).items()}))
@@ -243,7 +245,7 @@ def load(
             merged.setdefault(name, {}).update(values)
             _validate(origin, {name: merged[name]})
     config = _validate("configuration", merged | {"preset": preset})
-    _consistent(config)
+    check(config)
     return config
 
 
@@ -256,7 +258,7 @@ def from_dict(values: Any, origin: str) -> Config:
             _check_keys(origin, name, section)
     config = _validate(origin, values)
     try:
-        _consistent(config)
+        check(config)
     except UserError as e:
         raise UserError(f"{origin}: {e}") from e
     return config
@@ -331,7 +333,7 @@ def _validate(origin: str, values: dict[str, Any]) -> Config:
         raise UserError(f"{origin}: {key} = {first['input']!r}: {first['msg']}") from e
 
 
-def _consistent(config: Config) -> None:
+def check(config: Config) -> None:
     """Refuse options that contradict each other, naming both."""
     m = config.model
     conflicts = [
@@ -363,6 +365,10 @@ def _consistent(config: Config) -> None:
             m.readout == "residual" and m.readout_size not in (0, m.decoder_hidden),
             "model.readout = 'residual' is as wide as the decoder: leave model.readout_size at 0",
         ),
+        (
+            config.train.weight_decay > 0 and config.train.optimiser != "adamw",
+            "train.weight_decay needs train.optimiser = 'adamw'",
+        ),
         (m.coverage and m.score == "multi_head", "model.coverage needs a model.score other than 'multi_head'"),
         (
             config.search.max_length and config.search.min_length > config.search.max_length,
@@ -372,3 +378,39 @@ def _consistent(config: Config) -> None:
     for wrong, message in conflicts:
         if wrong:
             raise UserError(message)
+    _check_sizes(m)
+
+
+def readout_size(model: Model) -> int:
+    """Units of the readout, which the output layer reads."""
+    if model.readout == "residual":
+        return model.decoder_hidden
+    return model.readout_size or (model.decoder_hidden if model.tie == "none" else model.embedding)
+
+
+def _check_sizes(m: Model) -> None:
+    """Refuse sizes that do not fit, with the numbers and what to set."""
+    last = m.encoder_hidden * (2 if m.bidirectional else 1)
+    memory = last if m.merge == "concat" else m.encoder_hidden
+    attends = m.decoder not in ("initial", "context")
+    if attends and m.score in ("dot", "scaled_dot") and memory != m.decoder_hidden:
+        raise UserError(
+            f"model.score = '{m.score}' compares states of one size, but the encoder's have {memory} units and the "
+            f"decoder's {m.decoder_hidden}: set model.decoder_hidden = {memory}, or model.score = 'general'"
+        )
+    if m.bridge == "last" and last != m.decoder_hidden:
+        raise UserError(
+            f"model.bridge = 'last' hands {last} units to a decoder of {m.decoder_hidden}: "
+            f"set model.decoder_hidden = {last}, or model.bridge = 'dense'"
+        )
+    if m.tie != "none" and readout_size(m) != m.embedding:
+        width = "decoder_hidden" if m.readout == "residual" else "readout_size"
+        raise UserError(
+            f"model.tie = '{m.tie}' needs a readout as wide as the embedding, but it has {readout_size(m)} units "
+            f"and the embedding {m.embedding}: set model.{width} = {m.embedding}, or model.tie = 'none'"
+        )
+    if m.readout == "residual" and attends and m.score != "multi_head" and memory != m.decoder_hidden:
+        raise UserError(
+            f"model.readout = 'residual' adds a context of {memory} units to a state of {m.decoder_hidden}: "
+            f"set model.score = 'multi_head', or model.decoder_hidden = {memory}"
+        )

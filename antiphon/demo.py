@@ -17,7 +17,7 @@ from typing import Any
 from antiphon import __version__, config, dates, metrics, report
 from antiphon.corpus import Pair, read
 from antiphon.progress import Reporter
-from antiphon.run import check_out
+from antiphon.run import claim
 from antiphon.seq2seq import Result, Seq2Seq
 from antiphon.train import Outcome, train
 
@@ -40,9 +40,10 @@ def run(out: Path, sets: Iterable[str], command: str, reporter: Reporter) -> Ite
     Raises:
         UserError: as `train.train`.
     """
-    data = _write_data(out)
+    data = out / "run" / "dates"
     corpora = {"train": [str(data / "train.tsv")], "valid": [str(data / "valid.tsv")]}
     options = config.load("demo", sets=sets, over={"data": corpora, "text": {"symbols": dates.symbols()}})
+    _write_data(out, data)
     outcome = train(options, out, command, reporter)
     model = Seq2Seq.load(out, options.train.device, options.train.threads)
     tests = {name: list(read(str(data / f"{name}.tsv"))) for name in SPLITS}
@@ -60,18 +61,17 @@ def run(out: Path, sets: Iterable[str], command: str, reporter: Reporter) -> Ite
     yield from _next(out, tests["test"][0])
 
 
-def _write_data(out: Path) -> Path:
-    """Write the data into `out/data`, all files or none, unless they are there."""
-    check_out(out)
-    data, unfinished = out / "data", out / "run" / "dates.unfinished"
+def _write_data(out: Path, data: Path) -> None:
+    """Write the data, all files or none, unless they are there."""
+    claim(out)
     if not data.is_dir():
-        unfinished.mkdir(parents=True, exist_ok=True)
+        unfinished = data.with_name("dates.unfinished")
+        unfinished.mkdir(exist_ok=True)
         try:
             dates.write(unfinished)
             unfinished.rename(data)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-    return data
 
 
 def _generate(model: Seq2Seq, pairs: list[Pair], reporter: Reporter, stage: str) -> list[Result]:
@@ -124,10 +124,10 @@ def _write_results(
 
 
 def _next(out: Path, pair: Pair) -> Iterator[str]:
-    folder = shlex.quote(str(out))
+    folder, test = shlex.quote(str(out)), shlex.quote(str(out / "run" / "dates" / "test.tsv"))
     yield ""
     yield f"the model is in {out}, what it attends to in {out / PICTURE}, the scores in {out / RESULTS}"
     yield "next:"
     yield f"  echo {shlex.quote(pair.source)} | antiphon generate {folder}"
-    yield f"  antiphon evaluate {folder} --data {shlex.quote(str(out / 'data' / 'test.tsv'))} --metric exact_match"
+    yield f"  antiphon evaluate {folder} --data {test} --metric exact_match"
     yield "  antiphon train --train your-pairs.tsv --out your-model"

@@ -12,6 +12,8 @@ from antiphon.errors import UserError
 
 P = ParamSpec("P")
 
+TRAINING = ("torch", "babel", "matplotlib", "onnx", "sacremoses", "tensorboard")  # packages of the extra `train`
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as PyTorch says it
 RESUMABLE = ("train", "demo", "run")  # commands that go on where they were stopped
 
 
@@ -28,8 +30,12 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except BrokenPipeError:  # such as `| head`, which has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(141) from None
+        except ModuleNotFoundError as e:
+            if e.name not in TRAINING:
+                raise
+            _fail(f'this needs the package {e.name}: pip install "antiphon[train]"')
         except (MemoryError, RuntimeError) as e:
-            if isinstance(e, RuntimeError) and "memory" not in str(e):
+            if isinstance(e, RuntimeError) and not any(words in str(e) for words in OUT_OF_MEMORY):
                 raise
             _fail("out of memory; lower the batch, or for a training text.size or the model's sizes")
         except OSError as e:

@@ -32,7 +32,7 @@ EXTREME_RATIO = 5.0  # times the median ratio of lengths, or a fifth of it
 SURE = 0.9  # probability from which a guess of the language counts
 SHORTEST_GUESS = 20  # bytes; the language of less is not guessed
 FEWEST_GUESSES = 20  # lines; fewer say nothing about a corpus
-UNSPACED = {"CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"}
+FEWEST_PAIRS = 10  # of which development pairs can be held out
 NAMES = {"train": "training", "valid": "development", "test": "test"}
 
 
@@ -173,6 +173,7 @@ def inspect(
             findings += [*_overlap(scans[0], scan), *_swapped(parts[0], part)]
         if config:
             findings += _of_config(scan, part, config)
+    findings += _too_few(scans, held_out=not valid)
     if identifier is None:
         advice = 'pip install "antiphon[check]"'
         findings.append(Finding("note", "no_languages", "languages were not looked at", advice=advice))
@@ -470,10 +471,16 @@ def _of_config(scan: _Scan, part: Part, config: configuration.Config) -> Iterato
             advice = f"raise data.max_{side_name}_length, or cut the texts"
             severity: Severity = "warning" if longer * 100 > scan.pairs else "note"
             yield Finding(severity, "too_long", message, advice=advice)
-        unspaced = side.script is not None and side.script.name in UNSPACED and side.words.median <= 2
-        if text.kind == "word" and unspaced and side.characters.median > 4:
-            message = f"{name}: the {side_name}s have no spaces between words, but text.kind = 'word'"
-            yield Finding("error", "unspaced", message, advice="set text.kind to 'bpe', 'unigram' or 'char'")
+
+
+def _too_few(scans: Sequence[_Scan], held_out: bool) -> Iterator[Finding]:
+    """Sets of which too little is left for a training, which would refuse them."""
+    for scan in scans:
+        least = FEWEST_PAIRS if held_out and scan.name == "train" else 1
+        if scan.pairs and len(scan.sources) < least:
+            message = f"{NAMES[scan.name]}: {len(scan.sources)} pairs have text on both sides"
+            advice = "give more pairs, or a development set" if scan.sources else "give pairs with text on both sides"
+            yield Finding("error", "too_few", message, advice=advice)
 
 
 def _of_memory(size: Estimate) -> Iterator[Finding]:

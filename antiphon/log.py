@@ -40,6 +40,9 @@ class Log:
         if self._file is None:
             return 0
         self._file.flush()
+        os.fsync(self._file.fileno())
+        if self._board is not None:
+            self._board.flush()
         return int(self._file.tell())
 
     def __enter__(self) -> "Log":

@@ -132,6 +132,15 @@ def fingerprint(weights: Path) -> str:
     return digest.hexdigest()
 
 
+def current(folder: Path) -> bool:
+    """Whether a model folder holds float32 graphs of the weights that it has now."""
+    try:
+        _meta(folder / FOLDER, "float32")
+    except UserError:
+        return False
+    return True
+
+
 def _meta(path: Path, precision: str) -> Mapping[str, Any]:
     """Read meta.json and see that the graphs are there and of the folder's weights."""
     file, advice = path / META, f"run: antiphon export {path.parent}"

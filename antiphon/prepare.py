@@ -165,7 +165,7 @@ def _read_state(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         state = json.loads(path.read_text("utf-8"))
-        known = state["format"] == FORMAT and state["version"] == VERSION
+        known = (state["format"], state["version"]) == (FORMAT, VERSION) and {"pairs", "fingerprint"} <= state.keys()
     except (ValueError, KeyError, TypeError):
         known = False
     if not known:
@@ -283,8 +283,10 @@ def _load(folder: Path, state: dict[str, Any]) -> Prepared:
     train = Store.open(folder / "train")
     if train.fingerprint != state["fingerprint"]:
         raise UserError(f"{train.folder}: belongs to other data than {folder / STATE}; delete {folder} to start again")
-    lines = _read_text(folder / VALID).split("\n")
-    valid = [Pair(**json.loads(line)) for line in lines if line]
+    try:
+        valid = [Pair(**json.loads(line)) for line in _read_text(folder / VALID).split("\n") if line]
+    except (ValueError, TypeError) as e:
+        raise UserError(f"{folder / VALID}: damaged ({e}); delete {folder} to start again") from e
     return Prepared(train, valid, tokenizers[0], tokenizers[-1], state["pairs"])
 
 

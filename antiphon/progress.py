@@ -43,14 +43,14 @@ class Reporter:
             return
         if stage != self._stage:
             self.close()
-            self._stage, self._first, self._began = stage, done, time.monotonic()
+            self._stage, self._first, self._began, self._ended = stage, done, time.monotonic(), False
             self._said = self._began
         if self.moving:
             self._move(stage, done, total, detail)
-        elif time.monotonic() - self._said >= QUIET_SECONDS or (total is not None and done >= total):
+        elif time.monotonic() - self._said >= QUIET_SECONDS or (self._over(done, total) and not self._ended):
             if time.monotonic() - self._began < 2:
                 return  # over before anybody could wonder
-            self._said = time.monotonic()
+            self._said, self._ended = time.monotonic(), self._over(done, total)
             share = f"{done / total:4.0%}" if total else f"{done:,.0f}"
             self.say(f"{stage} {share} {detail} {self._left(done, total)}".rstrip())
 
@@ -69,6 +69,10 @@ class Reporter:
     ) -> None:
         self.close()
         sys.stderr.flush()
+
+    @staticmethod
+    def _over(done: float, total: float | None) -> bool:
+        return total is not None and done >= total
 
     def _move(self, stage: str, done: float, total: float | None, detail: str) -> None:
         if self._bar is None:

@@ -14,6 +14,7 @@ import subprocess
 import tomllib
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -117,12 +118,13 @@ def run(
         fetch(name, file, data)
     reporter.close()
     options = config.load(recipe.preset, sets=sets, over=_placed(recipe.config, recipe.files, data))
+    commit = _begun_at(out, folder)
     outcome = train(options, out / "model", command, reporter)
     reporter.show("scoring", 0, None)
     model = Seq2Seq.load(outcome.model)
     scores = {part.name: _score(model, part, recipe, data) for part in recipe.scores}
     reporter.close()
-    results = _results(recipe, options, outcome, scores, command, folder)
+    results = _results(recipe, options, outcome, scores, command, commit)
     text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
     for target in (out,) if sets else (out, folder):
         (target / RESULTS).write_text(text, encoding="utf-8", newline="\n")
@@ -145,16 +147,28 @@ def fetch(name: str, file: File, folder: Path) -> Path:
         else:
             _download(file.url, partial)
         partial.replace(path)
+    try:
+        found = _digest(path)
+    except (OSError, EOFError, zlib.error) as e:
+        path.unlink()
+        raise UserError(f"{name}: cannot be unpacked ({e}); run the command again to fetch it again") from e
+    if found != file.sha256:
+        path.unlink()
+        raise UserError(
+            f"{name}: its text has the checksum {found}, not {file.sha256}; is it another version of the corpus?"
+        )
+    return path
+
+
+def _digest(path: Path) -> str:
+    """The checksum of a file's text, unpacked."""
     digest = hashlib.sha256()
-    with path.open("rb") as file_on_disk:
-        packed = file_on_disk.read(2) == b"\x1f\x8b"
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
     with gzip.open(path) if packed else path.open("rb") as text:
         while block := text.read(1 << 20):
             digest.update(block)
-    if digest.hexdigest() != file.sha256:
-        path.unlink()
-        raise UserError(f"{name}: its text has the checksum {digest.hexdigest()}, not {file.sha256}; fetch it again")
-    return path
+    return digest.hexdigest()
 
 
 def _download(url: str, path: Path) -> None:
@@ -191,14 +205,14 @@ def _score(model: Seq2Seq, part: Set, recipe: Recipe, data: Path) -> dict[str, A
 
 
 def _results(
-    recipe: Recipe, options: config.Config, outcome: Outcome, scores: dict[str, Any], command: str, folder: Path
+    recipe: Recipe, options: config.Config, outcome: Outcome, scores: dict[str, Any], command: str, commit: str
 ) -> dict[str, Any]:
     import torch
 
     return {
         "title": recipe.title,
         "command": command,
-        "commit": _commit(folder),
+        "commit": commit,
         "version": __version__,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": {
@@ -216,6 +230,14 @@ def _results(
         "search": options.search.model_dump(),
         "sets": scores,
     }
+
+
+def _begun_at(out: Path, folder: Path) -> str:
+    """The commit at which this run was begun, also where it goes on at a later one."""
+    note = out / "commit.txt"
+    if not note.is_file():
+        note.write_text(_commit(folder) + "\n", encoding="utf-8", newline="\n")
+    return note.read_text("utf-8").strip()
 
 
 def _commit(folder: Path) -> str:

@@ -2,7 +2,10 @@
 
 import json
 import math
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +23,12 @@ from antiphon.optim import Average, Weights, copied, optimiser, put
 from antiphon.prepare import Prepared, prepare
 from antiphon.progress import Reporter
 from antiphon.sizes import estimate, machine_memory, readable
+from antiphon.store import FULL
 from antiphon.text import EOS
 from antiphon.validate import Validator
+
+FORMAT = {"format": "antiphon run", "version": 1}
+MARK = "run.json"  # in `run/`: shows that the folder is ours
 
 # Options of [train] that a run may be continued with other values of.
 FREE = {
@@ -55,7 +62,7 @@ class Run:
         self.config, self.out, self.command, self.reporter = config, out, command, reporter
         self.machine: Machine = machine(config.train)
         self.data: Prepared = self._prepared()
-        _check_memory(config, self.data)
+        _check_memory(config, self.data, self.machine.device)
         torch.manual_seed(config.train.seed)
         self.model: Model = build(config.model, len(self.data.source), len(self.data.target)).to(self.machine.device)
         torch.manual_seed(config.train.seed + 1 + self.machine.rank)  # each process has its own dropout
@@ -123,7 +130,11 @@ class Run:
         for rank, random in enumerate(self._random()):
             tensors[f"random.{rank}"] = random
         if self.machine.first:
-            meta = {"state": asdict(self.state), "config": self.config.model_dump(), "world": self.machine.world}
+            meta = FORMAT | {
+                "state": asdict(self.state),
+                "config": self.config.model_dump(),
+                "world": self.machine.world,
+            }
             checkpoint.save(self.out / "run" / "checkpoints", self.state.update, tensors, meta)
         self.saved = time.monotonic()
 
@@ -138,6 +149,8 @@ class Run:
         if loaded is None:
             return
         tensors, meta = loaded
+        if {name: meta.get(name) for name in FORMAT} != FORMAT:
+            raise UserError(f"{self.out / 'run'}: written by another version of Antiphon; train in another folder")
         _check_same(meta, self.config, self.machine.world, self.out)
         self.state = State(**meta["state"])
         put(self.model, self._part(tensors, "model."))
@@ -161,8 +174,8 @@ class Run:
     def _prepared(self) -> Prepared:
         """Prepare the data once for all processes."""
         if self.machine.first:
-            check_out(self.out)
-            prepared = prepare(self.out / "run" / "data", self.config, self.reporter.show)
+            with claimed(self.out):
+                prepared = prepare(self.out / "run" / "data", self.config, self.reporter.show)
             self.reporter.close()
         self.machine.wait()
         return prepared if self.machine.first else prepare(self.out / "run" / "data", self.config)
@@ -172,14 +185,51 @@ def check_out(out: Path) -> None:
     """Refuse an output folder that holds something else."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; name a folder for the model")
-    if out.is_dir() and not (out / "run").is_dir() and any(out.iterdir()):
+    if out.is_dir() and not (out / "run" / MARK).is_file() and any(out.iterdir()):
         raise UserError(f"{out} is not empty and holds no training to go on with; name another folder for the model")
 
 
-def _check_memory(config: Config, data: Prepared) -> None:
+def claim(out: Path) -> bool:
+    """Make an output folder, marked as ours, or find it so; returns whether it was made.
+
+    Raises:
+        UserError: it holds something else, or cannot be written.
+    """
+    check_out(out)
+    mark = out / "run" / MARK
+    if mark.is_file():
+        return False
+    try:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.write_text(json.dumps(FORMAT) + "\n", encoding="utf-8", newline="\n")
+    except OSError as e:
+        mark.unlink(missing_ok=True)
+        for folder in (mark.parent, out):
+            with suppress(OSError):  # it is not empty, or not there
+                folder.rmdir()
+        what = "the disk is full; make room and run the same command again" if e.errno in FULL else e.strerror
+        raise UserError(f"{mark.parent}: cannot be written: {what}") from e
+    return True
+
+
+@contextmanager
+def claimed(out: Path) -> Iterator[None]:
+    """An output folder of ours while data are prepared in it; taken away again if they are refused and it is new."""
+    made = claim(out)
+    try:
+        yield
+    except UserError:
+        if made and not (out / "run" / "data" / "prepared.json").exists():
+            shutil.rmtree(out / "run", ignore_errors=True)
+            with suppress(OSError):  # it holds something else
+                out.rmdir()
+        raise
+
+
+def _check_memory(config: Config, data: Prepared, device: torch.device) -> None:
     """Refuse a model that cannot be trained in this machine's memory, before the system would kill the process."""
     size, memory = estimate(config, len(data.source), len(data.target)), machine_memory()
-    if memory and config.train.device != "cuda" and size.training_bytes > memory:
+    if memory and device.type == "cpu" and size.training_bytes > memory:
         raise UserError(
             f"training {size.parameters:,} weights with vocabularies of {size.source_vocabulary:,} and "
             f"{size.target_vocabulary:,} pieces needs about {readable(size.training_bytes)}, and this machine has "
@@ -190,11 +240,13 @@ def _check_memory(config: Config, data: Prepared) -> None:
 def _check_same(meta: dict[str, Any], config: Config, world: int, out: Path) -> None:
     """Refuse to continue a run with options that would have made another one; `prepare` has seen to data and text."""
     old, new = meta["config"], config.model_dump()
+    # A cosine is drawn over the whole run: with another end, all of it would have been another.
+    free = FREE - {"epochs", "steps"} if config.train.schedule == "cosine" else FREE
     changes = [
         f"{section}.{key} was {json.dumps(old.get(section, {}).get(key))}, now {json.dumps(value)}"
-        for section in ("model", "train")
+        for section in ("model", "train", "search")
         for key, value in new[section].items()
-        if old.get(section, {}).get(key) != value and not (section == "train" and key in FREE)
+        if old.get(section, {}).get(key) != value and not (section == "train" and key in free)
     ]
     if meta["world"] != world:
         changes.append(f"{meta['world']} processes were training, now {world}")

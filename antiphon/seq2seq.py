@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 WINDOW = 16  # batches of texts read ahead and sorted by length
 SCORED = 1 << 14  # source and target pieces, padding included, of a batch that is scored
 ENGINES = ("auto", "torch", "onnx", "onnx-int8")
-EXPORTED = Path("onnx", "encoder.onnx")  # shows that a folder was exported in float32
 KINDS: dict[type, type] = {bool: bool, int: Integral, float: Real, str: str}
 
 
@@ -117,16 +116,15 @@ class Seq2Seq:
         if engine not in ENGINES:
             raise UserError(f"no engine is called '{engine}'{near(engine, ENGINES)}")
         opened = model_folder.load(folder)
-        if engine == "auto":
-            exported = (opened.path / EXPORTED).is_file() and device in ("auto", "cpu")
-            engine = "onnx" if exported else "torch"
-        if engine == "torch":
-            found: Engine = _torch_engine(opened, device, threads)
-        else:
-            from antiphon.onnx_engine import OnnxEngine
+        found: Engine | None = None
+        if engine.startswith("onnx") or (engine == "auto" and device in ("auto", "cpu")):
+            from antiphon import onnx_engine
 
-            found = OnnxEngine(opened.path, "int8" if engine == "onnx-int8" else "float32", threads)
-        return cls(found, opened.config, opened.source, opened.target)
+            exported = onnx_engine.current(opened.path)
+            if exported or engine != "auto":
+                precision = "int8" if engine == "onnx-int8" else "float32"
+                found = onnx_engine.OnnxEngine(opened.path, precision, threads)
+        return cls(found or _torch_engine(opened, device, threads), opened.config, opened.source, opened.target)
 
     def generate(
         self,

@@ -6,7 +6,7 @@ It must follow `nn.model.build`; a test holds the count of parameters to it over
 import os
 from dataclasses import dataclass
 
-from antiphon.config import Config, Model
+from antiphon.config import Config, Model, readout_size
 
 GATES = {"lstm": 4, "gru": 3}
 
@@ -72,8 +72,7 @@ def parameters(model: Model, source_vocabulary: int, target_vocabulary: int) -> 
     summary = 0
     if m.decoder == "context":
         summary, context = _linear(last, m.decoder_hidden), m.decoder_hidden
-    readout = m.readout_size or (m.decoder_hidden if m.tie == "none" else m.embedding)
-    readout = m.decoder_hidden if m.readout == "residual" else readout
+    readout = readout_size(m)
     feed = {"context": context, "bahdanau": context, "input_feeding": readout}.get(m.decoder, 0)
     sizes = [m.embedding + feed] + [m.decoder_hidden] * (m.decoder_layers - 1)
     if m.decoder == "between" and m.decoder_layers > 1:

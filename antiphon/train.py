@@ -64,7 +64,8 @@ def train(config: Config, out: Path, command: str = "", reporter: Reporter | Non
     state = run.state
     if state.finished and (reason := _over(run)):
         if run.machine.first:
-            reporter.say(f"{out}: this training is finished ({reason}); to go on with it, raise that limit")
+            more = "" if config.train.schedule == "cosine" else "; to go on with it, raise that limit"
+            reporter.say(f"{out}: this training is finished ({reason}){more}")
         return _outcome(run, reason)
     _say_start(run)
     tally = Tally()

@@ -16,7 +16,7 @@ from antiphon import inspection
 from antiphon.cli import app
 from antiphon.seq2seq import Seq2Seq
 
-COMMANDS = ["train", "generate", "evaluate", "score", "check", "demo"]
+COMMANDS = ["train", "generate", "evaluate", "score", "check", "export", "recipe", "demo"]
 TINY = [
     "text.kind=word", "text.dropout=0.0", "model.embedding=24", "model.encoder_hidden=24", "model.decoder_hidden=32",
     "model.readout_size=24", "train.epochs=4", "train.warmup=5", "train.learning_rate=0.01", "train.batch=400",

@@ -9,6 +9,7 @@ import pytest
 from antiphon import dates, demo
 from antiphon.errors import UserError
 from antiphon.progress import Reporter
+from antiphon.run import claim
 from antiphon.seq2seq import Seq2Seq
 
 TINY = [
@@ -33,7 +34,7 @@ def test_the_demo_makes_scores_examples_and_a_picture(tmp_path: Path, capsys: py
     out = tmp_path / "demo model"
     lines = run(out)
 
-    assert {path.stem for path in (out / "data").iterdir()} == set(dates.COUNTS)
+    assert {path.stem for path in (out / "run" / "dates").iterdir()} == set(dates.COUNTS)
     results = json.loads((out / "results.json").read_text("utf-8"))
     assert set(results["scores"]) == {"test", "unseen_pairs"}
     assert {"antiphon", "python", "torch", "babel"} <= results["versions"].keys()
@@ -44,7 +45,7 @@ def test_the_demo_makes_scores_examples_and_a_picture(tmp_path: Path, capsys: py
     assert "60" in table["unseen dates"].split() and "20" in table["unseen language pairs"].split()
     assert any("seconds" in line for line in lines)
 
-    test = [line.split("\t") for line in (out / "data" / "test.tsv").read_text("utf-8").splitlines()]
+    test = [line.split("\t") for line in (out / "run" / "dates" / "test.tsv").read_text("utf-8").splitlines()]
     targets = dict(test)
     examples = [line for line in lines if "  ->  " in line]
     asked = {source.split()[0] for source in targets}
@@ -76,9 +77,10 @@ def test_the_demo_leaves_a_foreign_folder_alone(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("few_dates")
 def test_data_that_were_cut_off_are_written_anew(tmp_path: Path) -> None:
+    claim(tmp_path)
     unfinished = tmp_path / "run" / "dates.unfinished"
-    unfinished.mkdir(parents=True)
+    unfinished.mkdir()
     (unfinished / "train.tsv").write_text("half a", "utf-8")
-    demo._write_data(tmp_path)
-    assert len((tmp_path / "data" / "train.tsv").read_text("utf-8").splitlines()) == 300
+    demo._write_data(tmp_path, tmp_path / "run" / "dates")
+    assert len((tmp_path / "run" / "dates" / "train.tsv").read_text("utf-8").splitlines()) == 300
     assert not unfinished.exists()

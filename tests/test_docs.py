@@ -18,7 +18,7 @@ ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
 DOCS = [ENGLISH, CHINESE, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 TRANSLATED = [ENGLISH, *(path for path in DOCS if path.parent.name == "docs" and ".zh-CN." not in path.name)]
 BLOCK = re.compile(r"(<!-- test -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
-COMMANDS = ["train", "generate", "evaluate", "score", "check", "demo"]
+COMMANDS = ["train", "generate", "evaluate", "score", "check", "export", "recipe", "demo"]
 
 
 def read(path: Path) -> str:

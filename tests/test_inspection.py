@@ -107,10 +107,10 @@ def test_empty_corpus(tmp_path: Path) -> None:
 
 
 def test_empty_sides(tmp_path: Path) -> None:
-    report = inspect([write(tmp_path / "a.tsv", clean(9) + "\tx\nx\t \n\n")])
-    assert lines_of(finding(report, "empty_source")) == [10, 12]
-    assert lines_of(finding(report, "empty_target")) == [11]
-    assert report.parts[0].pairs == 12 and report.ok
+    report = inspect([write(tmp_path / "a.tsv", clean(10) + "\tx\nx\t \n\n")])
+    assert lines_of(finding(report, "empty_source")) == [11, 13]
+    assert lines_of(finding(report, "empty_target")) == [12]
+    assert report.parts[0].pairs == 13 and report.ok
 
 
 def test_duplicates_and_ambiguous_sources(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_standard_input_and_progress(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_named_columns(tmp_path: Path) -> None:
-    spec = write(tmp_path / "a.csv", "en,de\na cat,eine Katze\n")
+    spec = write(tmp_path / "a.csv", "en,de\n" + "a cat,eine Katze\n" * 10)
     assert inspect([spec], source="en", target="de").ok
     assert "did you mean 'de'" in finding(inspect([spec], source="en", target="dee"), "unreadable").message
 
@@ -172,11 +172,21 @@ def test_data_that_contradict_the_configuration(tmp_path: Path) -> None:
     rows = "".join(f"only one sentence, the {i}th\t这里没有空格只有汉字而已{chr(0x4E00 + i)}\n" for i in range(30))
     spec = write(tmp_path / "a.tsv", rows + f"{'long ' * 300}\t短的句子这里没有空格\n")
     report = inspect([spec], config=config.load(sets=["text.kind='word'"]))
-    assert finding(report, "unspaced").severity == "error"
     assert "1 sources are longer than 256 pieces" in finding(report, "too_long").message
     script = report.parts[0].target and report.parts[0].target.script
     assert script and script.name == "CJK"
-    assert "unspaced" not in names(inspect([spec], config=config.load()))
+    assert report.ok
+
+
+@pytest.mark.parametrize(
+    ("rows", "valid", "refused"),
+    [("a\t\n" * 30, True, True), ("a b\tc d\n" * 9, False, True), ("a b\tc d\n" * 9, True, False)],
+)
+def test_what_a_training_would_refuse_is_an_error(tmp_path: Path, rows: str, valid: bool, refused: bool) -> None:
+    spec, other = write(tmp_path / "a.tsv", rows), write(tmp_path / "b.tsv", clean(20))
+    report = inspect([spec], [other] if valid else [])
+    assert report.ok is not refused
+    assert ("too_few" in names(report)) is refused
 
 
 ENGLISH = ["The old man is reading the newspaper in the garden", "We would like to visit the museum with our children"]

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from antiphon import config
-from antiphon.errors import UserError
 from antiphon.nn.attention import Attention, Memory, MultiHead
 from antiphon.nn.decoder import Bridge, Named, ParallelDecoder, Readout, Stack, StepwiseDecoder
 from antiphon.nn.dropout import Dropout
@@ -117,21 +116,17 @@ def build(options: config.Model, source_vocabulary: int, target_vocabulary: int,
     """Make a model with its first weights; the one place that reads the model's configuration.
 
     Args:
-        options: the `[model]` section.
+        options: the `[model]` section, as `config.load` has found it consistent.
         source_vocabulary: number of source pieces.
         target_vocabulary: number of target pieces.
         draw: draw the first weights, which takes long for large models; False where weights are loaded over them.
-
-    Raises:
-        UserError: two options do not fit together, such as sizes that must agree.
     """
     o = options
     encoder = Encoder(
         o.cell, o.embedding, o.encoder_hidden, o.encoder_layers, bidirectional=o.bidirectional, merge=o.merge,
         residual=o.residual, reverse=o.reverse_source, layer_norm=o.layer_norm, dropout=o.dropout_recurrent,
     )  # fmt: skip
-    _check_sizes(o, encoder)
-    readout_size = _readout_size(o)
+    readout_size = config.readout_size(o)
     attention = _attention(o, encoder.size)
     summary_size = encoder.directions * encoder.hidden
     summary = nn.Linear(summary_size, o.decoder_hidden) if o.decoder == "context" else None
@@ -182,36 +177,3 @@ def _stack(o: config.Model, input_size: int, layers: int) -> Stack:
         o.cell, input_size, o.decoder_hidden, layers,
         residual=o.residual, layer_norm=o.layer_norm, dropout=o.dropout_recurrent,
     )  # fmt: skip
-
-
-def _readout_size(o: config.Model) -> int:
-    if o.readout == "residual":
-        return o.decoder_hidden
-    return o.readout_size or (o.decoder_hidden if o.tie == "none" else o.embedding)
-
-
-def _check_sizes(o: config.Model, encoder: Encoder) -> None:
-    """Refuse sizes that do not fit, with the numbers and what to set."""
-    attends = o.decoder not in ("initial", "context")
-    memory, last = encoder.size, encoder.directions * encoder.hidden
-    if attends and o.score in ("dot", "scaled_dot") and memory != o.decoder_hidden:
-        raise UserError(
-            f"model.score = '{o.score}' compares states of one size, but the encoder's have {memory} units and the "
-            f"decoder's {o.decoder_hidden}: set model.decoder_hidden = {memory}, or model.score = 'general'"
-        )
-    if o.bridge == "last" and last != o.decoder_hidden:
-        raise UserError(
-            f"model.bridge = 'last' hands {last} units to a decoder of {o.decoder_hidden}: "
-            f"set model.decoder_hidden = {last}, or model.bridge = 'dense'"
-        )
-    if o.tie != "none" and _readout_size(o) != o.embedding:
-        width = "decoder_hidden" if o.readout == "residual" else "readout_size"
-        raise UserError(
-            f"model.tie = '{o.tie}' needs a readout as wide as the embedding, but it has {_readout_size(o)} units "
-            f"and the embedding {o.embedding}: set model.{width} = {o.embedding}, or model.tie = 'none'"
-        )
-    if o.readout == "residual" and attends and o.score != "multi_head" and memory != o.decoder_hidden:
-        raise UserError(
-            f"model.readout = 'residual' adds a context of {memory} units to a state of {o.decoder_hidden}: "
-            f"set model.score = 'multi_head', or model.decoder_hidden = {memory}"
-        )
