@@ -448,7 +448,10 @@ def run(
 
     folder = recipe.find(Path("recipes")).get(name, Path(name))
     with Reporter(quiet) as reporter:
+        reporter.console.quiet = not _first()
         results = recipe.run(folder, out or Path("runs") / folder.name, sets or (), _typed(), reporter)
+    if not _first():
+        return
     for part, found in results["sets"].items():
         for score in found["scores"]:
             print(f"{part:20} {score['name']:15} {score['value']:7.2f}   {score['signature']}")
@@ -475,7 +478,9 @@ def _config(
 
 def _typed() -> str:
     """The command line of this process."""
-    return shlex.join(["antiphon", *sys.argv[1:]])
+    processes = os.environ.get("WORLD_SIZE", "1")
+    program = ["antiphon"] if processes == "1" else ["torchrun", "--nproc-per-node", processes, "-m", "antiphon.cli"]
+    return shlex.join([*program, *sys.argv[1:]])
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -108,18 +108,20 @@ def run(
         reporter: where progress goes.
 
     Returns:
-        What `results.json` holds.
+        What `results.json` holds. Under `torchrun` the first process fetches and scores; the others have nothing.
     """
     reporter = reporter or Reporter()
     recipe = load(folder)
-    data = out / "data"
-    for name, file in recipe.files.items():
+    data, first = out / "data", os.environ.get("RANK", "0") == "0"
+    for name, file in recipe.files.items() if first else ():
         reporter.show("fetching", 0, None, name)
         fetch(name, file, data)
     reporter.close()
     options = config.load(recipe.preset, sets=sets, over=_placed(recipe.config, recipe.files, data))
-    commit = _begun_at(out, folder)
+    commit = _begun_at(out, folder) if first else ""
     outcome = train(options, out / "model", command, reporter)
+    if not first:
+        return {}
     reporter.show("scoring", 0, None)
     model = Seq2Seq.load(outcome.model)
     scores = {part.name: _score(model, part, recipe, data) for part in recipe.scores}
@@ -218,6 +220,7 @@ def _results(
         "machine": {
             "processor": processor(),
             "cores": os.cpu_count(),
+            "processes": int(os.environ.get("WORLD_SIZE", "1")),
             "threads": torch.get_num_threads(),
             "system": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
