@@ -151,11 +151,17 @@ def test_training_reads_standard_input_and_goes_on_without_it(pairs: Path, tmp_p
     assert "finished" in good(*arguments, stdin=b"").stderr
 
 
+def heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_an_interrupted_training_says_how_to_go_on(pairs: Path, tmp_path: Path) -> None:
     out = tmp_path / "model"
     sets = [*SETS, "--set", "train.epochs=100000", "--set", "train.patience=0"]
-    process = subprocess.Popen([*PROGRAM, "train", "--train", pairs, "--out", out, *sets], stderr=subprocess.PIPE)
+    command = [*PROGRAM, "train", "--train", pairs, "--out", out, *sets]
+    # A shell starts what runs in its background with Ctrl-C ignored, and the tests may run there.
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=heed_interrupts)
     while not list((out / "run" / "checkpoints").glob("*.safetensors")) and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
