@@ -159,7 +159,7 @@ def heed_interrupts() -> None:
 def test_an_interrupted_training_says_how_to_go_on(pairs: Path, tmp_path: Path) -> None:
     out = tmp_path / "model"
     sets = [*SETS, "--set", "train.epochs=100000", "--set", "train.patience=0"]
-    command = [*PROGRAM, "train", "--train", pairs, "--out", out, *sets]
+    command = [*PROGRAM, "train", "--train", str(pairs), "--out", str(out), *sets]
     # A shell starts what runs in its background with Ctrl-C ignored, and the tests may run there.
     process = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=heed_interrupts)
     while not list((out / "run" / "checkpoints").glob("*.safetensors")) and process.poll() is None:
