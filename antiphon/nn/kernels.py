@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from antiphon.nn import native
 
 CHUNK = 1 << 23  # logits held at once: 16 MB in bfloat16
+ROWS = 64  # chunks are filled up to a multiple of so many rows: the library makes, and keeps, code for every shape
 
 
 def chunk_rows(vocabulary: int) -> int:
@@ -51,11 +52,16 @@ class _OutputLoss(torch.autograd.Function):
         grad_weight, grad_bias = torch.zeros_like(weight), torch.zeros_like(bias)
         loss, nll = r.new_zeros((), dtype=bias.dtype), r.new_zeros((), dtype=bias.dtype)
         for i in range(0, len(r), rows):
-            x, y = r[i : i + rows].to(low), targets[i : i + rows]
-            chunk_loss, chunk_nll, grad = cross_entropy(x @ w.T, bias, y, smoothing)
+            y = targets[i : i + rows]
+            n = len(y)
+            x = F.pad(r[i : i + rows].to(low), (0, 0, 0, -n % ROWS))
+            logits = x @ w.T
+            chunk_loss, chunk_nll, logits[:n] = cross_entropy(logits[:n], bias, y, smoothing)
+            grad = logits  # in their place
+            grad[n:] = 0
             loss, nll = loss + chunk_loss.sum(), nll + chunk_nll.sum()
-            grad_bias += (grad.new_ones(1, len(y)) @ grad)[0]  # a product is far faster than a sum over rows
-            grad_r[i : i + rows] = grad @ w
+            grad_bias += (grad.new_ones(1, len(grad)) @ grad)[0]  # a product is far faster than a sum over rows
+            grad_r[i : i + rows] = (grad @ w)[:n]
             grad_weight += grad.T @ x
         ctx.save_for_backward(grad_r, grad_weight, grad_bias)
         ctx.mark_non_differentiable(nll)
