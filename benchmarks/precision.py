@@ -2,9 +2,9 @@
 
     ANTIPHON_DATA=folder python benchmarks/precision.py --out benchmarks/precision.json
 
-Each training has the same data, options, updates and seed; only `train.precision` differs. The score is BLEU (beam 5) on
-the development set, so nothing is chosen on a test set. The command fails if bfloat16's mean is below float32's by more
-than twice the standard error of their difference.
+Each training has the same data, options, updates and seed; only `train.precision` differs. The score is BLEU (beam 5)
+on the development set, so nothing is chosen on a test set. The command fails if bfloat16's mean is below float32's by
+more than twice the standard error of their difference.
 """
 
 import argparse

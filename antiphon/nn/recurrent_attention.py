@@ -152,7 +152,7 @@ class _RecurrentAttention(torch.autograd.Function):
         ctx.tape, ctx.given = tape, (x.dtype, keys.dtype, h.dtype, s_0.dtype, cell_0, real)
         s = tape.inputs[-1][:, :, -tape.size :].contiguous()
         c = tape.inputs[0][:-1, :, : tape.h.shape[2]].contiguous() if not spec.feeding else x.new_empty(0)
-        # What is returned will know this node, so the tape keeps other tensors on the same memory, or none would be freed.
+        # What is returned will know this node, so the tape keeps other tensors on that memory, or none would be freed.
         readouts, alpha = tape.readouts.detach(), tape.alpha.detach()
         ctx.mark_non_differentiable(alpha)
         return s, c, readouts, alpha
