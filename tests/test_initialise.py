@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from antiphon import config
+from antiphon.cells import CELLS
 from antiphon.nn.attention import Additive
 from antiphon.nn.initialise import initialise
 from antiphon.nn.model import Model, build
-from antiphon.nn.recurrent import GATES, Recurrent
+from antiphon.nn.recurrent import Recurrent
 
 SCHEMES = ["default", "uniform", "bahdanau2015", "keras"]
 SIZES = {"embedding": 48, "encoder_hidden": 40, "decoder_hidden": 80, "attention_size": 64}
@@ -166,4 +167,4 @@ def test_every_weight_is_set(scheme: str, cell: str) -> None:
         nn.init.constant_(weight, 77.0)
     initialise(model, scheme, 0.1)
     assert [n for n, w in model.named_parameters() if w.eq(77).any()] == []
-    assert GATES[cell] * 40 == len(model.encoder.layers[0][0].weight_ih)  # type: ignore[index]
+    assert CELLS[cell].gates * 40 == len(model.encoder.layers[0][0].weight_ih)  # type: ignore[index]

@@ -13,8 +13,8 @@ GRU (Cho 2014, eq. 5 to 8; the reset gate acts after the product with U, as in t
 import torch
 from torch import Tensor, nn
 
-GATES = {"lstm": 4, "gru": 3}
-State = tuple[Tensor, ...]
+from antiphon.cells import CELLS
+from antiphon.nn.light import SRU, State, last
 
 # A gate pushed this far is exactly 0 or 1 in every floating type that is used here.
 SHUT = 1e4
@@ -26,14 +26,14 @@ class Recurrent(nn.Module):
     def __init__(self, cell: str, input_size: int, hidden: int) -> None:
         super().__init__()
         self.cell, self.input_size, self.hidden = cell, input_size, hidden
-        rows = GATES[cell] * hidden
+        rows = CELLS[cell].gates * hidden
         self.weight_ih = nn.Parameter(torch.empty(rows, input_size))
         self.weight_hh = nn.Parameter(torch.empty(rows, hidden))
         self.bias_ih = nn.Parameter(torch.zeros(rows))
         self.bias_hh = nn.Parameter(torch.zeros(rows))
         # What padding adds to the gates so that a state passes through it untouched: the LSTM's input gate shuts and
         # its forget gate opens; the GRU's update gate opens.
-        hold = torch.zeros(GATES[cell], hidden)
+        hold = torch.zeros(CELLS[cell].gates, hidden)
         if cell == "lstm":
             hold[0], hold[1] = -SHUT, SHUT
         else:
@@ -67,17 +67,9 @@ class Recurrent(nn.Module):
         if self.cell == "gru":
             y, h = torch.gru(x, begin[0], weights, True, 1, 0.0, self.training, False, True)
             return y, (h[0],)
+        # The output gate still moves on padding, so h is taken where the last real position was.
         y, h, c = torch.lstm(x, begin, weights, True, 1, 0.0, self.training, False, True)
-        return y, (self._last(y, mask, h[0]), c[0])
-
-    @staticmethod
-    def _last(y: Tensor, mask: Tensor | None, h: Tensor) -> Tensor:
-        """The LSTM's output gate still moves on padding, so its h is taken where the last real position was."""
-        if mask is None:
-            return h
-        positions = torch.arange(1, mask.shape[1] + 1, device=mask.device)
-        last = (mask * positions).argmax(1)  # [B]
-        return y[torch.arange(len(y), device=y.device), last]
+        return y, (h[0] if mask is None else last(y, mask), c[0])
 
     def step(self, x: Tensor, state: State) -> State:
         """Read one position: x [B, I] and the state before it -> the state after it."""
@@ -92,7 +84,7 @@ class NormalisedRecurrent(Recurrent):
 
     def __init__(self, cell: str, input_size: int, hidden: int) -> None:
         super().__init__(cell, input_size, hidden)
-        rows = GATES[cell] * hidden
+        rows = CELLS[cell].gates * hidden
         self.norm_ih, self.norm_hh = nn.LayerNorm(rows), nn.LayerNorm(rows)
         self.norm_c = nn.LayerNorm(hidden) if cell == "lstm" else None
 
@@ -129,6 +121,8 @@ class NormalisedRecurrent(Recurrent):
         return torch.sigmoid(o) * torch.tanh(self.norm_c(c)), c
 
 
-def layer(cell: str, input_size: int, hidden: int, layer_norm: str) -> Recurrent:
+def layer(cell: str, input_size: int, hidden: int, layer_norm: str) -> Recurrent | SRU:
     """A recurrent layer, with normalised gates where `layer_norm` is `gates`."""
+    if CELLS[cell].light:
+        return SRU(input_size, hidden)
     return (NormalisedRecurrent if layer_norm == "gates" else Recurrent)(cell, input_size, hidden)
