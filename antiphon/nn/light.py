@@ -9,9 +9,13 @@ the stacks' `residual` is for):
     r_t = sigmoid(W_r x_t + v_r c_{t-1} + b_r);  h_t = r_t tanh(c_t)
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from antiphon.nn import native
 
 State = tuple[Tensor, ...]
 
@@ -82,6 +86,30 @@ def plain_scan(u: Tensor, v: Tensor, c: Tensor, mask: Tensor | None = None) -> t
     return torch.stack(outputs, 1).to(u.dtype), c
 
 
+class _Scan(torch.autograd.Function):
+    """`plain_scan` by the compiled loops; the gates are made again on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, v: Tensor, c: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        (B, T, _), H = u.shape, c.shape[1]
+        cells, h = c.new_empty(B, T, H), u.new_empty(B, T, H)
+        native.call("sru_forward", u.dtype, u.numel(), B, T, H, u, v, c, mask, cells, h)
+        ctx.save_for_backward(u, v, c, mask, cells)
+        return h, cells[:, -1].clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        u, v, c, mask, cells = ctx.saved_tensors
+        (B, T, _), H = u.shape, c.shape[1]
+        dh, dc = grads[0].contiguous(), grads[1].clone(memory_format=torch.contiguous_format)
+        du, dv = torch.empty_like(u), v.new_zeros(B, 2 * H)
+        native.call("sru_backward", u.dtype, u.numel(), B, T, H, u, v, c, mask, cells, dh, dc, du, dv)
+        return du, dv.sum(0), dc, None
+
+
 def scan(u: Tensor, v: Tensor, c: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """`plain_scan`, compiled where that is possible."""
-    return plain_scan(u, v, c, mask)
+    """`plain_scan`, compiled where that is possible. Arguments and returns as there."""
+    if not native.available(u.dtype, u.device):
+        return plain_scan(u, v, c, mask)
+    h, last_c = _Scan.apply(u.contiguous(), v, c.contiguous(), None if mask is None else mask.contiguous())
+    return h, last_c
