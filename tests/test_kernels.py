@@ -1,12 +1,18 @@
-"""The fused kernels against their plain twins."""
+"""The output layer and its loss in chunks against their plain twin, compiled and in PyTorch."""
 
 import pytest
 import torch
+from loops import use_loops
 from torch import Tensor
 
 from antiphon.nn import kernels
 
 N, R, V = 1100, 7, 13
+
+
+@pytest.fixture(params=["compiled", "plain"])
+def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_loops(request.param, monkeypatch)
 
 
 def inputs() -> tuple[torch.Tensor, ...]:
@@ -15,10 +21,12 @@ def inputs() -> tuple[torch.Tensor, ...]:
     return r, weight, bias, torch.randint(0, V, (N,))
 
 
+@pytest.mark.usefixtures("loops")
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_output_loss_equals_its_plain_twin(smoothing: float) -> None:
+def test_output_loss_equals_its_plain_twin(smoothing: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "CHUNK", 512 * V)
     r, weight, bias, targets = inputs()
-    assert N > kernels.CHUNK  # more than one chunk, the last one short
+    assert N > kernels.chunk_rows(V) == 512  # more than one chunk, the last one short
     fused = kernels.output_loss(r, weight, bias, targets, smoothing)
     grads = torch.autograd.grad(fused[0] * 0.5, (r, weight, bias))
     plain = kernels.plain_output_loss(r, weight, bias, targets, smoothing)
@@ -29,9 +37,10 @@ def test_output_loss_equals_its_plain_twin(smoothing: float) -> None:
         torch.testing.assert_close(kernels.output_loss(r, weight, bias, targets, smoothing), plain)
 
 
+@pytest.mark.usefixtures("loops")
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_output_loss_gradients(smoothing: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "CHUNK", 4)
+    monkeypatch.setattr(kernels, "CHUNK", 4 * V)
     r, weight, bias, targets = inputs()
     rows = r[:6].detach().requires_grad_()
 
@@ -41,6 +50,7 @@ def test_output_loss_gradients(smoothing: float, monkeypatch: pytest.MonkeyPatch
     assert torch.autograd.gradcheck(loss, (rows, weight, bias))
 
 
+@pytest.mark.usefixtures("loops")
 def test_output_loss_in_bfloat16_is_near() -> None:
     r, weight, bias, targets = (x.detach().float() if x.is_floating_point() else x for x in inputs())
     for x in (r, weight, bias):
@@ -54,3 +64,11 @@ def test_output_loss_in_bfloat16_is_near() -> None:
     torch.testing.assert_close(fused[0], plain[0], rtol=2e-3, atol=0)
     for a, b in zip(grads, expected, strict=True):
         assert (a - b).norm() / b.norm() < 0.02
+
+
+@pytest.mark.usefixtures("loops")
+def test_logits_far_apart_neither_overflow_nor_hide_nan() -> None:
+    logits, bias = torch.tensor([[300.0, -300.0, 0.0], [1.0, torch.nan, 0.0]]), torch.zeros(3)
+    loss, nll, grad = kernels.cross_entropy(logits, bias, torch.tensor([1, 0]), 0.0)
+    assert nll[0] == loss[0] == 600 and grad[0].tolist() == [1, -1, 0]
+    assert loss[1].isnan() and grad[1].isnan().all()

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from antiphon.nn.recurrent_attention import Attending
+
 
 class Memory(NamedTuple):
     """What the encoder leaves, made once a sentence."""
@@ -59,6 +61,8 @@ class General(Dot):
 class Additive(nn.Module):
     """e_ti = v_a . tanh(W_a s_t + U_a h_i + w_c coverage_i) (Bahdanau 2015, A.1.2; See 2017, eq. 11)."""
 
+    scale = 1.0
+
     def __init__(self, query_size: int, memory_size: int, attention_size: int) -> None:
         super().__init__()
         self.W_a = nn.Linear(query_size, attention_size, bias=False)
@@ -99,6 +103,13 @@ class Attention(nn.Module):
     def prepare(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Project the encoder's states once a sentence: h [B, S, H] -> (what is weighed, keys)."""
         return h, self.score.keys(h)
+
+    def attending(self, memory: Memory) -> Attending:
+        """What `recurrent_attention` needs of the memory and of this score, without coverage."""
+        score, v_a, W_a = self.score, None, None
+        if isinstance(score, Additive):
+            v_a, W_a = score.v_a.weight[0], score.W_a.weight
+        return Attending(memory.keys, memory.h, memory.mask, W_a, v_a, score.scale)
 
     def forward(self, s: Tensor, memory: Memory, coverage: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Attend with every query at once.
@@ -150,5 +161,5 @@ class MultiHead(nn.Module):
 
 
 def normalise(e: Tensor, mask: Tensor) -> Tensor:
-    """alpha_ti = exp(e_ti) / sum_k exp(e_tk) over real pieces (Bahdanau 2015, eq. 6), in float32."""
-    return e.float().masked_fill(~mask, -torch.inf).softmax(-1).to(torch.promote_types(e.dtype, torch.float32))
+    """alpha_ti = exp(e_ti) / sum_k exp(e_tk) over real pieces (Bahdanau 2015, eq. 6), in float32 or better."""
+    return e.to(torch.promote_types(e.dtype, torch.float32)).masked_fill(~mask, -torch.inf).softmax(-1)

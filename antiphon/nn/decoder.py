@@ -11,12 +11,14 @@ LSTM's memory cells), `feed` [B, K, R] for input feeding, `coverage` [B, K, S].
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from antiphon.cells import CELLS
 from antiphon.nn.attention import Attention, Memory, MultiHead
 from antiphon.nn.dropout import Dropout
 from antiphon.nn.light import SRU, State
 from antiphon.nn.recurrent import Recurrent, layer
+from antiphon.nn.recurrent_attention import Layer, recurrent_attention
 
 Named = dict[str, Tensor]
 
@@ -194,6 +196,12 @@ class StepwiseDecoder(nn.Module):
 
     def forward(self, y: Tensor, state: Named, memory: Memory) -> tuple[Tensor, Tensor | None]:
         """Run whole targets: y [B, T, E] -> readouts [B, T, R] and alpha [B, T, S]."""
+        if self.fused:
+            return self._whole(y, state, memory)
+        return self.stepwise(y, state, memory)
+
+    def stepwise(self, y: Tensor, state: Named, memory: Memory) -> tuple[Tensor, Tensor]:
+        """`forward` as the equations stand, one position after the other; the twin of `_whole`."""
         readouts, alphas = [], []
         for t in range(y.shape[1]):
             readout, state, alpha = self.step(y[:, t : t + 1], state, memory)
@@ -217,6 +225,37 @@ class StepwiseDecoder(nn.Module):
         if coverage is not None:
             after["coverage"] = coverage + alpha
         return readout, after, alpha
+
+    @property
+    def fused(self) -> bool:
+        """Whether `recurrent_attention` knows this decoder."""
+        plain = all(type(layer) is Recurrent for layer in self.stack.layers) and not self.stack.residual
+        bare = all(isinstance(norm, nn.Identity) for norm in self.stack.norms)
+        single = isinstance(self.attention, Attention) and not self.coverage
+        return plain and bare and single and (not self.feeding or self.readout.kind == "tanh")
+
+    def _whole(self, y: Tensor, state: Named, memory: Memory) -> tuple[Tensor, Tensor]:
+        """`stepwise` with all that waits for nothing done at once; see `recurrent_attention`."""
+        attention, stack, out = self.attention, self.stack, self.readout.out
+        assert isinstance(attention, Attention)
+        first, *above = [layer.joint() for layer in stack.layers if isinstance(layer, Recurrent)]
+        E = y.shape[2]
+        x = F.linear(y.transpose(0, 1), first.W[:, :E], first.b)  # [T, B, 4 D]
+        T, B, rows = x.shape
+        dropout = None
+        if self.training and stack.dropout.p:
+            dropout = stack.dropout(x.new_ones(len(stack.layers), T, B, rows // 4))
+        found = recurrent_attention(
+            stack.cell, x, [Layer(first.W[:, E:], first.b), *above], attention.attending(memory),
+            state["s"][:, 0], state["cell"][:, 0] if "cell" in state else None,
+            (out.weight, out.bias) if self.feeding and isinstance(out, nn.Linear) else None, dropout,
+        )  # fmt: skip
+        alpha = found.alpha.transpose(0, 1)
+        if self.feeding:
+            return found.readout.transpose(0, 1), alpha
+        s = found.s[1:] if dropout is None else found.s[1:] * dropout[-1]
+        looking = found.s[:-1] if self.readout.kind == "maxout" else s
+        return self.readout(looking.transpose(0, 1), found.c.transpose(0, 1), y), alpha
 
 
 class Bridge(nn.Module):

@@ -39,14 +39,14 @@ class SRU(nn.Module):
         """Read a whole sequence; see `recurrent.Recurrent.forward`."""
         u = F.linear(x, self.weight_ih, self.bias_ih)  # [B, T, 3 H]
         h, c = scan(u, self.v, state[1].to(self.v.dtype), mask)
-        return h, (last(h, mask), c)
+        return h, (last_real(h, mask), c)
 
     def step(self, x: Tensor, state: State) -> State:
         """Read one position: x [B, I] and the state before it -> the state after it."""
         return update(F.linear(x, self.weight_ih, self.bias_ih), self.v, state[1])
 
 
-def last(h: Tensor, mask: Tensor | None) -> Tensor:
+def last_real(h: Tensor, mask: Tensor | None) -> Tensor:
     """h [B, H] where each sequence's last real position was."""
     if mask is None:
         return h[:, -1]

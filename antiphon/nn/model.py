@@ -15,7 +15,7 @@ from antiphon.nn.decoder import Bridge, Named, ParallelDecoder, Readout, Stack, 
 from antiphon.nn.dropout import Dropout
 from antiphon.nn.encoder import Encoder
 from antiphon.nn.initialise import initialise
-from antiphon.nn.kernels import CHUNK, output_loss
+from antiphon.nn.kernels import chunk_rows, output_loss
 from antiphon.text import BOS, PAD
 
 
@@ -95,7 +95,7 @@ class Model(nn.Module):
         """Pieces drawn from the model at each teacher-forced position of targets [B, T], for scheduled sampling."""
         readout, _ = self(sources, shifted(targets))
         drawn = []
-        for part in torch.split(readout.flatten(0, 1), CHUNK):
+        for part in torch.split(readout.flatten(0, 1), chunk_rows(self.vocabulary)):
             p = self.output(part).float().softmax(-1).nan_to_num(1.0)  # the loss will say what NaN means
             drawn.append(p.multinomial(1))
         return torch.cat(drawn).view_as(targets)

@@ -12,9 +12,13 @@ GRU (Cho 2014, eq. 5 to 8; the reset gate acts after the product with U, as in t
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from antiphon.cells import CELLS
-from antiphon.nn.light import SRU, State, last
+from antiphon.nn import native
+from antiphon.nn.light import SRU, State, last_real
+from antiphon.nn.recurrence import recurrence
+from antiphon.nn.recurrent_attention import Layer
 
 # A gate pushed this far is exactly 0 or 1 in every floating type that is used here.
 SHUT = 1e4
@@ -62,14 +66,50 @@ class Recurrent(nn.Module):
         if mask is not None:
             x = torch.cat([x, (~mask).unsqueeze(-1).to(x.dtype)], -1)
             weight_ih = torch.cat([weight_ih, self.hold], 1)
+        y, last = self._compiled(x, state, weight_ih) if self._own(x) else self._library(x, state, weight_ih)
+        if self.cell == "gru":
+            return y, last
+        # The LSTM's output gate still moves on padding.
+        return y, (last[0] if mask is None else last_real(y, mask), last[1])
+
+    @staticmethod
+    def _own(x: Tensor) -> bool:
+        """Whether `recurrence` is faster than the library's fused layer: with compiled loops it is."""
+        device = x.device.type
+        low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        return native.available(low, x.device)
+
+    def _compiled(self, x: Tensor, state: State, weight_ih: Tensor) -> tuple[Tensor, State]:
+        joint = self.joint(weight_ih)
+        inputs = x.shape[2]
+        gates = F.linear(x.transpose(0, 1), joint.W[:, :inputs], joint.b)  # [T, B, 4 H]
+        h, last = recurrence(self.cell, gates, joint.W[:, inputs:], *state, *([None] * (2 - len(state))))
+        return h.transpose(0, 1), (last,) if self.cell == "gru" else (h[-1], last)
+
+    def _library(self, x: Tensor, state: State, weight_ih: Tensor) -> tuple[Tensor, State]:
         weights: list[Tensor] = [weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
         begin = [s.unsqueeze(0) for s in state]
         if self.cell == "gru":
             y, h = torch.gru(x, begin[0], weights, True, 1, 0.0, self.training, False, True)
             return y, (h[0],)
-        # The output gate still moves on padding, so h is taken where the last real position was.
         y, h, c = torch.lstm(x, begin, weights, True, 1, 0.0, self.training, False, True)
-        return y, (h[0] if mask is None else last(y, mask), c[0])
+        return y, (h[0], c[0])
+
+    def joint(self, weight_ih: Tensor | None = None) -> Layer:
+        """The layer as one product of [x; h]; the GRU's n keeps its two shares apart, each zero in the other's part.
+
+        Args:
+            weight_ih: in the place of the layer's own, with further columns.
+        """
+        weight_ih = self.weight_ih if weight_ih is None else weight_ih
+        if self.cell == "lstm":
+            return Layer(torch.cat([weight_ih, self.weight_hh], 1), self.bias_ih + self.bias_hh)
+        H = self.hidden
+        blank = weight_ih.new_zeros(H, weight_ih.shape[1]), self.weight_hh.new_zeros(H, H)
+        from_x = torch.cat([weight_ih, blank[0]])  # [4 H, I]
+        from_h = torch.cat([self.weight_hh[: 2 * H], blank[1], self.weight_hh[2 * H :]])  # [4 H, H]
+        b = torch.cat([self.bias_ih[: 2 * H] + self.bias_hh[: 2 * H], self.bias_ih[2 * H :], self.bias_hh[2 * H :]])
+        return Layer(torch.cat([from_x, from_h], 1), b)
 
     def step(self, x: Tensor, state: State) -> State:
         """Read one position: x [B, I] and the state before it -> the state after it."""
