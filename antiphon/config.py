@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from antiphon.cells import CELLS
 from antiphon.errors import UserError, near
 
 Count = Annotated[int, Field(ge=1)]
@@ -351,7 +352,7 @@ def check(config: Config) -> None:
             "model.decoder = 'between' needs model.decoder_layers = 2 or more",
         ),
         (
-            m.layer_norm == "gates" and m.cell == "sru",
+            m.layer_norm == "gates" and CELLS[m.cell].light,
             "model.layer_norm = 'gates' needs model.cell = 'lstm' or 'gru': set model.layer_norm = 'output'",
         ),
         (m.attention_size % m.heads != 0, "model.heads must divide model.attention_size"),

@@ -201,6 +201,7 @@ def test_step_is_pure() -> None:
 @pytest.mark.parametrize(
     ("options", "names"),
     [
+        ({"cell": "sru", "layer_norm": "gates"}, ["model.layer_norm = 'gates'", "model.cell = 'lstm' or 'gru'"]),
         ({"score": "dot", "decoder_hidden": 6}, ["model.score = 'dot'", "model.decoder_hidden = 8"]),
         ({"bridge": "last", "decoder_hidden": 6}, ["model.bridge = 'last'", "model.decoder_hidden = 8"]),
         ({"tie": "decoder", "readout_size": 5}, ["model.tie", "model.readout_size = 6"]),
