@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from antiphon.cells import CELLS
 from antiphon.errors import UserError, near
 
 Count = Annotated[int, Field(ge=1)]
@@ -20,7 +21,7 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 
-Cell = Literal["lstm", "gru"]
+Cell = Literal["lstm", "gru", "sru"]
 DecoderKind = Literal["initial", "context", "bahdanau", "input_feeding", "over_outputs", "between"]
 Score = Literal["dot", "scaled_dot", "general", "additive", "multi_head"]
 Bridge = Literal["zero", "last", "dense", "backward"]
@@ -80,7 +81,7 @@ class Text(Section):
 class Model(Section):
     """The network; see docs/models.md for the equations."""
 
-    cell: Cell = option("lstm", "recurrent cell of the encoder and the decoder")
+    cell: Cell = option("lstm", "recurrent cell of the encoder and the decoder; `sru`: light, all its products at once")
     embedding: Count = option(256, "size of the word embeddings")
     encoder_hidden: Count = option(256, "encoder units a direction and layer")
     encoder_layers: Count = option(1, "encoder depth")
@@ -349,6 +350,10 @@ def check(config: Config) -> None:
         (
             m.decoder == "between" and m.decoder_layers < 2,
             "model.decoder = 'between' needs model.decoder_layers = 2 or more",
+        ),
+        (
+            m.layer_norm == "gates" and CELLS[m.cell].light,
+            "model.layer_norm = 'gates' needs model.cell = 'lstm' or 'gru': set model.layer_norm = 'output'",
         ),
         (m.attention_size % m.heads != 0, "model.heads must divide model.attention_size"),
         (m.heads > 1 and m.score != "multi_head", "model.heads needs model.score = 'multi_head'"),

@@ -16,6 +16,7 @@ import onnx
 from onnx import TensorProto
 
 from antiphon import config
+from antiphon.cells import CELLS
 from antiphon.onnx_graph import FLOAT, INT, MICROSOFT, Array, Graph, Weights, quantised
 from antiphon.text import BOS, PAD
 
@@ -72,7 +73,8 @@ class _Encoder:
         x, size = self.turned(x), o.embedding
         final = []
         for i in range(o.encoder_layers):
-            y, state = self.normalised(x, i) if o.layer_norm == "gates" else self.fused(x, i)
+            known = o.cell in ONNX_GATES and o.layer_norm != "gates"
+            y, state = self.fused(x, i) if known else self.scanned(x, i)
             if o.merge == "concat":  # y: [S, R, B, H]
                 y = g.reshape(g.op("Transpose", y, perm=[0, 2, 1, 3]), 0, 0, -1)
             else:
@@ -120,8 +122,8 @@ class _Encoder:
         parts = [self.graph.weights[f"encoder.layers.{layer}.{d}.{name}"] for d in range(self.directions)]
         return np.stack([part.reshape(len(order), -1, *part.shape[1:])[order].reshape(part.shape) for part in parts])
 
-    def normalised(self, x: str, layer: int) -> tuple[str, list[str]]:
-        """Cells with normalised gates, which no operator has, by a loop inside the graph. See `fused`."""
+    def scanned(self, x: str, layer: int) -> tuple[str, list[str]]:
+        """Cells that no operator has (SRU, normalised gates) by a loop inside the graph. See `fused`."""
         g = self.graph
         outputs, states = [], []
         for d in range(self.directions):
@@ -136,7 +138,7 @@ class _Encoder:
         g, o, H = self.graph, self.o, self.o.encoder_hidden
         size = g.weights[f"{layer}.weight_ih"].shape
         from_x = self.unflattened(_from(g, o, layer, "ih", g.reshape(x, -1, size[1])), x)  # [S, B, G H]
-        names = ["h", "c"] if o.cell == "lstm" else ["h"]
+        names = CELLS[o.cell].state
         body = Graph(g.weights, g.int8, f"{layer}.")
         old = [body.input(f"{layer}.before.{name}", FLOAT, "B", H) for name in names]
         share = body.input(f"{layer}.x", FLOAT, "B", size[0])
@@ -190,26 +192,27 @@ class _Encoder:
         """The decoder's first state; see `nn.decoder.Bridge`."""
         g, o = self.graph, self.o
         D = o.decoder_hidden
-        names = ["s", "cell"] if o.cell == "lstm" else ["s"]
         for i in range(o.decoder_layers):
             state = final[max(0, i + len(final) - o.decoder_layers)]
-            for name, part in zip(names, state, strict=True):
-                g.output(f"state.{name}.{i}", self.bridged(name, i, part), FLOAT, "B", D)
+            for name, part in zip(CELLS[o.cell].state, self.bridged(i, state), strict=True):
+                g.output(f"state.{name}.{i}", part, FLOAT, "B", D)
         if o.decoder == "input_feeding":
             g.output("state.feed", self.zeros(_readout_size(g)), FLOAT, "B", _readout_size(g))
         if o.coverage and _stepwise(o):
             zero = g.op("ConstantOfShape", g.op("Shape", self.sources))
             g.output("state.coverage", zero, FLOAT, "B", "S")
 
-    def bridged(self, name: str, i: int, state: str) -> str:
+    def bridged(self, i: int, state: list[str]) -> list[str]:
+        """The first state of the decoder's layer i, from the encoder's last one, each part [R, B, H]."""
         g, o = self.graph, self.o
         if o.bridge == "zero":
-            return self.zeros(o.decoder_hidden)
+            return [self.zeros(o.decoder_hidden) for _ in state]
         if o.bridge == "last":
-            return self.joined(state)
+            return [self.joined(part) for part in state]
         first = g.constant(np.array(-1), "backward")  # the backward direction's last state
-        x = g.op("Gather", state, first, axis=0) if o.bridge == "backward" else self.joined(state)
-        return g.op("Tanh", g.linear(x, f"bridge.state.{i}")) if name == "s" else g.linear(x, f"bridge.memory_cell.{i}")
+        h, *c = (g.op("Gather", part, first, axis=0) if o.bridge == "backward" else self.joined(part) for part in state)
+        c = [g.linear(part, f"bridge.memory_cell.{i}") for part in c]
+        return [g.op("Tanh", c[0] if CELLS[o.cell].light else g.linear(h, f"bridge.state.{i}")), *c]
 
     def zeros(self, size: int) -> str:
         g = self.graph
@@ -226,9 +229,10 @@ class _Step:
         self.k, self.ask = g.input("k", INT, 1), g.input("ask", INT, "N", 1)
         self.alpha = ""
         self.memory = self.memories()
-        names = ["s", "cell"] if options.cell == "lstm" else ["s"]
         sizes: dict[str, str | int] = {
-            f"{name}.{i}": options.decoder_hidden for i in range(options.decoder_layers) for name in names
+            f"{name}.{i}": options.decoder_hidden
+            for i in range(options.decoder_layers)
+            for name in CELLS[options.cell].state
         }
         if options.decoder == "input_feeding":
             sizes["feed"] = _readout_size(g)
@@ -295,7 +299,7 @@ class _Step:
         for i in range(above, below or o.decoder_layers):
             name = f"decoder.{'upper' if above else 'stack'}"
             layer = f"{name}.layers.{i - above}"
-            keys = [f"{part}.{i}" for part in (("s", "cell") if o.cell == "lstm" else ("s",))]
+            keys = [f"{part}.{i}" for part in CELLS[o.cell].state]
             new = _cell(g, o, layer, x, [self.state[key] for key in keys])
             self.state.update(zip(keys, new, strict=True))
             y = g.norm(new[0], f"{name}.norms.{i - above}") if o.layer_norm == "output" else new[0]
@@ -384,7 +388,7 @@ class _Step:
 
 def _cell(g: Graph, o: config.Model, layer: str, x: str, state: Sequence[str]) -> list[str]:
     """One position of a recurrent layer: x [N, I] and the state before -> the state after; see `nn.recurrent`."""
-    if o.cell == "gru" or o.layer_norm == "gates":
+    if o.cell != "lstm" or o.layer_norm == "gates":
         return _updated(g, o, layer, _from(g, o, layer, "ih", x), state)
     # One product over [x; h] is quicker than two.
     weight = np.concatenate([g.weights[f"{layer}.weight_ih"], g.weights[f"{layer}.weight_hh"]], 1)
@@ -395,6 +399,8 @@ def _cell(g: Graph, o: config.Model, layer: str, x: str, state: Sequence[str]) -
 
 def _updated(g: Graph, o: config.Model, layer: str, from_x: str, state: Sequence[str]) -> list[str]:
     """The state after, from the input's share of the gates [N, G H] and the state before."""
+    if o.cell == "sru":
+        return _sru(g, g.weights[f"{layer}.v"], from_x, state[1])
     from_h = _from(g, o, layer, "hh", state[0])
     if o.cell == "lstm":
         H = len(g.weights[f"{layer}.bias_hh"]) // 4
@@ -411,6 +417,16 @@ def _lstm(g: Graph, H: int, gates: str, c: str, norm: str | None) -> list[str]:
     i, f, out = g.ops("Split", 3, g.op("Sigmoid", three), axis=-1)
     c = g.op("Add", g.op("Mul", f, c), g.op("Mul", i, g.op("Tanh", new)))
     return [g.op("Mul", out, g.op("Tanh", g.norm(c, norm) if norm else c)), c]
+
+
+def _sru(g: Graph, v: Array, u: str, c: str) -> list[str]:
+    """(h, c) from u [N, 3 H] and c before."""
+    H = len(v) // 2
+    candidate, gates = g.ops("Split", 2, u, g.ints(H, 2 * H), axis=-1)
+    gates = g.op("Add", gates, g.op("Mul", g.concat(c, c), g.constant(v)))
+    f, r = g.ops("Split", 2, g.op("Sigmoid", gates), axis=-1)
+    c = g.op("Add", candidate, g.op("Mul", f, g.op("Sub", c, candidate)))
+    return [g.op("Mul", r, g.op("Tanh", c)), c]
 
 
 def _from(g: Graph, o: config.Model, layer: str, side: str, x: str) -> str:

@@ -6,9 +6,8 @@ It must follow `nn.model.build`; a test holds the count of parameters to it over
 import os
 from dataclasses import dataclass
 
+from antiphon.cells import CELLS
 from antiphon.config import Config, Model, readout_size
-
-GATES = {"lstm": 4, "gru": 3}
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def _activations(config: Config, vocabulary: int) -> int:
     """Numbers kept for the backward pass of one batch, roughly: the larger tensors of every position."""
     m, sentence = config.model, 32  # pieces in a usual sentence
     positions = config.train.batch * (1 if config.train.batch_unit == "tokens" else sentence)
-    gates = 2 * (GATES[m.cell] + 2)  # gates and states, and their gradients
+    gates = 2 * (CELLS[m.cell].gates + 2)  # gates and states, and their gradients
     encoder = m.encoder_layers * (2 if m.bidirectional else 1) * gates * m.encoder_hidden
     decoder = m.decoder_layers * gates * m.decoder_hidden
     attends = m.decoder not in ("initial", "context")
@@ -89,8 +88,13 @@ def _linear(inputs: int, outputs: int, bias: bool = True) -> int:
 
 
 def _recurrent(m: Model, inputs: int, hidden: int) -> int:
-    """Weights of a layer in one direction: W, U, two biases; with normalised gates also gains and biases."""
-    rows = GATES[m.cell] * hidden
+    """Weights of a layer in one direction: W, U, two biases; with normalised gates also gains and biases.
+
+    Those of an SRU: W, a bias, v_f and v_r.
+    """
+    rows = CELLS[m.cell].gates * hidden
+    if CELLS[m.cell].light:
+        return rows * (inputs + 1) + 2 * hidden
     norms = 4 * rows + (2 * hidden if m.cell == "lstm" else 0) if m.layer_norm == "gates" else 0
     return rows * (inputs + hidden + 2) + norms
 
@@ -121,7 +125,8 @@ def _bridge(m: Model, last: int) -> int:
     if m.bridge not in ("dense", "backward"):
         return 0
     size = m.encoder_hidden if m.bridge == "backward" else last
-    return _linear(size, m.decoder_hidden) * m.decoder_layers * (2 if m.cell == "lstm" else 1)
+    maps = 1 if CELLS[m.cell].light else len(CELLS[m.cell].state)
+    return _linear(size, m.decoder_hidden) * m.decoder_layers * maps
 
 
 def _readout(m: Model, context: int, size: int) -> int:

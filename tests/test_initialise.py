@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from antiphon import config
+from antiphon.cells import CELLS
 from antiphon.nn.attention import Additive
 from antiphon.nn.initialise import initialise
+from antiphon.nn.light import SRU
 from antiphon.nn.model import Model, build
-from antiphon.nn.recurrent import GATES, Recurrent
+from antiphon.nn.recurrent import Recurrent
 
 SCHEMES = ["default", "uniform", "bahdanau2015", "keras"]
 SIZES = {"embedding": 48, "encoder_hidden": 40, "decoder_hidden": 80, "attention_size": 64}
@@ -130,6 +132,21 @@ def test_forget_gates_begin_open(scheme: str, opened: float) -> None:
         assert not torch.cat([i, g, o]).any()
 
 
+@pytest.mark.parametrize(("scheme", "opened"), [("default", 1.0), ("keras", 1.0), ("bahdanau2015", 0.0)])
+def test_the_light_cell_begins_as_the_others(scheme: str, opened: float) -> None:
+    layers = [m for m in made(scheme, cell="sru").modules() if isinstance(m, SRU)]
+    assert len(layers) == 3
+    for layer in layers:
+        u, f, r = torch.split(layer.bias_ih, layer.hidden)
+        assert f.eq(opened).all() and not torch.cat([u, r, layer.v]).any()
+        blocks, rows = (1, 3 * layer.hidden) if scheme == "keras" else (3, layer.hidden)
+        for weight in torch.split(layer.weight_ih, 3 * layer.hidden // blocks):
+            if scheme == "bahdanau2015":
+                assert is_normal(weight, 0.01)
+            else:
+                assert is_uniform(weight, glorot(layer.input_size, rows))
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("kind", ["output", "gates"])
 def test_layer_normalisation_begins_as_the_identity(scheme: str, kind: str) -> None:
@@ -156,14 +173,15 @@ def test_the_seed_decides(scheme: str) -> None:
     assert not torch.equal(before, model.encoder.layers[0][0].weight_hh)  # type: ignore[index]
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_weight_is_set(scheme: str, cell: str) -> None:
     """What was there before leaves no trace."""
-    options = {"cell": cell, "decoder": "bahdanau", "score": "additive", "readout": "maxout", "layer_norm": "gates"}
+    norm = "output" if CELLS[cell].light else "gates"
+    options = {"cell": cell, "decoder": "bahdanau", "score": "additive", "readout": "maxout", "layer_norm": norm}
     model = made(scheme, **options)
     for weight in model.parameters():
         nn.init.constant_(weight, 77.0)
     initialise(model, scheme, 0.1)
     assert [n for n, w in model.named_parameters() if w.eq(77).any()] == []
-    assert GATES[cell] * 40 == len(model.encoder.layers[0][0].weight_ih)  # type: ignore[index]
+    assert CELLS[cell].gates * 40 == len(model.encoder.layers[0][0].weight_ih)  # type: ignore[index]

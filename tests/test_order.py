@@ -10,19 +10,19 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "antiphon"
 
 ORDER = [
-    "errors", "config", "sizes", "vocabulary", "text", "lines", "corpus", "inspection", "store", "batches", "prepare",
-    "engine", "hypothesis", "search", "writing", "metrics", "significance", "report", "folder", "onnx_engine",
-    "nn.dropout", "nn.native", "nn.pointwise", "nn.recurrence", "nn.recurrent_attention", "nn.recurrent",
-    "nn.attention", "nn.encoder", "nn.decoder", "nn.kernels", "nn.initialise", "nn.model",
+    "errors", "cells", "config", "sizes", "vocabulary", "text", "lines", "corpus", "inspection", "store", "batches",
+    "prepare", "engine", "hypothesis", "search", "writing", "metrics", "significance", "report", "folder",
+    "onnx_engine", "nn.dropout", "nn.native", "nn.light", "nn.pointwise", "nn.recurrence", "nn.recurrent_attention",
+    "nn.recurrent", "nn.attention", "nn.encoder", "nn.decoder", "nn.kernels", "nn.initialise", "nn.model",
     "torch_engine", "seq2seq", "progress", "machine", "optim", "checkpoint", "log", "validate", "run", "train",
     "onnx_graph", "onnx_model", "export", "recipe", "dates", "demo", "options", "guard", "output", "cli",
 ]  # fmt: skip
 
 # What a user of a trained model imports; it must not need the extra `train`.
 RUNTIME = [
-    "errors", "config", "sizes", "vocabulary", "text", "lines", "corpus", "inspection", "store", "batches", "prepare",
-    "engine", "hypothesis", "search", "writing", "metrics", "significance", "report", "folder", "onnx_engine",
-    "seq2seq", "progress", "options", "guard", "output", "cli",
+    "errors", "cells", "config", "sizes", "vocabulary", "text", "lines", "corpus", "inspection", "store", "batches",
+    "prepare", "engine", "hypothesis", "search", "writing", "metrics", "significance", "report", "folder",
+    "onnx_engine", "seq2seq", "progress", "options", "guard", "output", "cli",
 ]  # fmt: skip
 
 

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from antiphon import config
+from antiphon.nn.decoder import ParallelDecoder
 from antiphon.nn.model import Model, build
 from antiphon.text import EOS
 
 PAPERS = ["sutskever2014", "cho2014", "bahdanau2015", "luong2015", "tensorflow_tutorial"]
-OURS = ["tiny", "small", "base"]
+SIZED = ["tiny", "small", "base"]  # taken by the size of the data
+OURS = [*SIZED, "fast"]
 
 
 def full(name: str) -> Model:
@@ -185,17 +187,24 @@ def test_tensorflow_tutorial() -> None:
 
 
 def test_our_own_grow_with_the_data() -> None:
-    sizes = [parameters(full(name)) for name in OURS]
+    sizes = [parameters(full(name)) for name in SIZED]
     assert [round(size / 1e6) for size in sizes] == [1, 9, 40]
-    assert [config.load(config.preset_for(pairs)).preset for pairs in (5000, 29_000, 2_000_000)] == OURS
-    for name in OURS:
+    assert [config.load(config.preset_for(pairs)).preset for pairs in (5000, 29_000, 2_000_000)] == SIZED
+    for name in SIZED:
         c = config.load(name)
         assert c.model.tie == "all" and c.text.joint and c.train.label_smoothing == 0.1
         assert c.model.decoder == ("between" if name == "small" else "over_outputs") and c.model.bidirectional
-    tiny, small, base = (config.load(name) for name in OURS)
+    tiny, small, base = (config.load(name) for name in SIZED)
     assert tiny.text.size < small.text.size < base.text.size
     assert tiny.train.batch < small.train.batch < base.train.batch
     assert tiny.model.dropout_recurrent > small.model.dropout_recurrent > base.model.dropout_recurrent
+
+
+def test_fast_is_light() -> None:
+    model = full("fast")
+    assert not any("weight_hh" in name for name in shapes(model))  # no matrix waits for a step
+    assert round(parameters(model) / 1e5) == 23
+    assert isinstance(model.decoder, ParallelDecoder)
 
 
 def batch(vocabulary: int) -> tuple[Tensor, Tensor]:

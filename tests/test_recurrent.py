@@ -4,12 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from antiphon.cells import CELLS
+from antiphon.nn.light import SRU
 from antiphon.nn.recurrent import NormalisedRecurrent, Recurrent, layer
 
-CELLS = ["lstm", "gru"]
+MATRIX = ["lstm", "gru"]  # cells of which a matrix reads h_{t-1}
 
 
-def made(cell: str, norm: str = "none") -> Recurrent:
+def made(cell: str, norm: str = "none") -> Recurrent | SRU:
     torch.manual_seed(0)
     made = layer(cell, 5, 4, norm)
     for weight in made.parameters():
@@ -17,9 +19,14 @@ def made(cell: str, norm: str = "none") -> Recurrent:
     return made.double()
 
 
-def equations(layer: Recurrent, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """One step as the module's docstring writes it."""
+def equations(layer: Recurrent | SRU, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """One step as the modules' docstrings write it."""
     from_x = x @ layer.weight_ih.T + layer.bias_ih
+    if isinstance(layer, SRU):
+        (u, f, r), (v_f, v_r) = from_x.chunk(3, 1), layer.v.chunk(2)
+        f, r = torch.sigmoid(f + v_f * state[1]), torch.sigmoid(r + v_r * state[1])
+        c = f * state[1] + (1 - f) * u
+        return r * torch.tanh(c), c
     from_h = state[0] @ layer.weight_hh.T + layer.bias_hh
     if layer.cell == "gru":
         (xr, xz, xn), (hr, hz, hn) = from_x.chunk(3, 1), from_h.chunk(3, 1)
@@ -45,8 +52,10 @@ def test_sequence_and_step_follow_the_equations(cell: str) -> None:
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("norm", ["none", "gates"])
-@pytest.mark.parametrize("cell", CELLS)
+KINDS = [(cell, "none") for cell in CELLS] + [(cell, "gates") for cell in MATRIX]
+
+
+@pytest.mark.parametrize(("cell", "norm"), KINDS)
 def test_padding_passes_the_state_through(cell: str, norm: str) -> None:
     made_layer = made(cell, norm)
     x = torch.randn(2, 6, 5, dtype=torch.float64)
@@ -74,23 +83,20 @@ def test_padding_gets_no_gradient(cell: str) -> None:
     assert x.grad[0, :3].abs().min() > 0
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_gradients(cell: str) -> None:
-    for norm in ("none", "gates"):
-        made_layer = made(cell, norm)
-        x = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True)
-        mask = torch.tensor([[True, True, True], [True, True, False]])
-        weights = list(made_layer.parameters())
+@pytest.mark.parametrize(("cell", "norm"), KINDS)
+def test_gradients(cell: str, norm: str) -> None:
+    made_layer = made(cell, norm)
+    x = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True)
+    mask = torch.tensor([[True, True, True], [True, True, False]])
 
-        def run(x: Tensor, *_: Tensor, made_layer: Recurrent = made_layer, mask: Tensor = mask) -> Tensor:
-            _, state = made_layer(x, made_layer.zero_state(2), mask)
-            h: Tensor = state[0]
-            return h
+    def run(x: Tensor, *_: Tensor) -> Tensor:
+        y, state = made_layer(x, made_layer.zero_state(2), mask)
+        return torch.cat([y[mask], *state])
 
-        assert torch.autograd.gradcheck(run, (x, *weights))
+    assert torch.autograd.gradcheck(run, (x, *made_layer.parameters()))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", MATRIX)
 def test_normalised_gates_follow_ba_2016(cell: str) -> None:
     made_layer = made(cell, "gates")
     assert isinstance(made_layer, NormalisedRecurrent)

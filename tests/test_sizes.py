@@ -9,7 +9,7 @@ from antiphon.sizes import estimate, parameters
 
 model_options = st.fixed_dictionaries(
     {
-        "cell": st.sampled_from(["lstm", "gru"]),
+        "cell": st.sampled_from(["lstm", "gru", "sru"]),
         "embedding": st.sampled_from([6, 8]),
         "encoder_hidden": st.sampled_from([4, 8]),
         "encoder_layers": st.integers(1, 3),

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from antiphon.cells import CELLS
 from antiphon.nn.attention import Attention, Memory, MultiHead
 from antiphon.nn.dropout import Dropout
-from antiphon.nn.recurrent import Recurrent, State, layer
+from antiphon.nn.light import SRU, State
+from antiphon.nn.recurrent import Recurrent, layer
 from antiphon.nn.recurrent_attention import Layer, recurrent_attention
 
 Named = dict[str, Tensor]
@@ -83,7 +85,7 @@ class Stack(nn.Module):
         shape = x.shape[:2]
         after: list[State] = []
         for i, (recurrent, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
-            assert isinstance(recurrent, Recurrent)
+            assert isinstance(recurrent, Recurrent | SRU)
             before = tuple(part[:, :, i].flatten(0, 1) for part in self._parts(state))
             new = tuple(part.unflatten(0, shape) for part in recurrent.step(x.flatten(0, 1), before))
             x = self._join(x, self.dropout(norm(new[0])))
@@ -94,7 +96,7 @@ class Stack(nn.Module):
         return x + y if self.residual and x.shape == y.shape else y
 
     def _parts(self, state: Named) -> State:
-        return (state["s"], state["cell"]) if self.cell == "lstm" else (state["s"],)
+        return tuple(state[name] for name in CELLS[self.cell].state)
 
     @staticmethod
     def _named(states: list[State], dim: int) -> Named:
@@ -261,30 +263,39 @@ class Bridge(nn.Module):
 
     zero: nothing is handed over
     last: layer by layer, as it is (Sutskever 2014)
-    dense: tanh(W h) layer by layer; the LSTM's cells by a linear map
+    dense: tanh(W h) layer by layer; the LSTM's and the SRU's c by a linear map
     backward: s_0 = tanh(W_s h_1), h_1 of the backward direction (Bahdanau 2015, A.2.2)
+
+    What the SRU recalls is c alone, so both make c only, and h = tanh(c).
     """
 
     def __init__(self, kind: str, cell: str, source_size: int, hidden: int, layers: int) -> None:
         super().__init__()
-        self.kind, self.cell, self.hidden, self.count = kind, cell, hidden, layers
+        self.kind, self.cell, self.hidden, self.count = kind, CELLS[cell], hidden, layers
         dense = layers if kind in ("dense", "backward") else 0
-        self.state = nn.ModuleList(nn.Linear(source_size, hidden) for _ in range(dense))
-        self.memory_cell = nn.ModuleList(nn.Linear(source_size, hidden) for _ in range(dense if cell == "lstm" else 0))
+
+        def maps(count: int) -> nn.ModuleList:
+            return nn.ModuleList(nn.Linear(source_size, hidden) for _ in range(count))
+
+        self.state = maps(0 if self.cell.light else dense)
+        self.memory_cell = maps(dense if "cell" in self.cell.state else 0)
 
     def forward(self, final: list[State]) -> Named:
-        """Each encoder layer's last state, parts [B, R, H] -> `s` and, for LSTM, `cell`, each [B, 1, L, D]."""
+        """Each encoder layer's last state, parts [B, R, H] -> `s` and, where there are cells, `cell`, [B, 1, L, D]."""
         # Top layer to top layer, so that a deeper encoder's last layers are those that are handed over.
         states = [final[max(0, i + len(final) - self.count)] for i in range(self.count)]
-        h = [s[0][:, -1] if self.kind == "backward" else s[0].flatten(1) for s in states]
-        if self.kind == "zero":
-            zero = h[0].new_zeros(len(h[0]), 1, self.count, self.hidden)
-            return {"s": zero, "cell": zero} if self.cell == "lstm" else {"s": zero}
-        named = {
-            "s": torch.stack([torch.tanh(w(x)) for w, x in zip(self.state, h, strict=True)] if self.state else h, 1)
+        parts = {
+            name: [s[n][:, -1] if self.kind == "backward" else s[n].flatten(1) for s in states]
+            for n, name in enumerate(self.cell.state)
         }
-        if self.cell == "lstm":
-            c = [s[-1][:, -1] if self.kind == "backward" else s[-1].flatten(1) for s in states]
-            cells = self.memory_cell
-            named["cell"] = torch.stack([w(x) for w, x in zip(cells, c, strict=True)] if cells else c, 1)
+        if self.kind == "zero":
+            h = parts["s"][0]
+            return {name: h.new_zeros(len(h), 1, self.count, self.hidden) for name in parts}
+        named = {name: torch.stack(part, 1) for name, part in parts.items() if self.kind == "last"}
+        if self.memory_cell:
+            named["cell"] = torch.stack([w(c) for w, c in zip(self.memory_cell, parts["cell"], strict=True)], 1)
+        if self.state:
+            named["s"] = torch.stack([torch.tanh(w(h)) for w, h in zip(self.state, parts["s"], strict=True)], 1)
+        elif self.memory_cell:
+            named["s"] = torch.tanh(named["cell"])
         return {name: part.unsqueeze(1) for name, part in named.items()}

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from antiphon.nn.dropout import Dropout
-from antiphon.nn.recurrent import Recurrent, State, layer
+from antiphon.nn.light import SRU, State
+from antiphon.nn.recurrent import Recurrent, layer
 
 
 class Encoder(nn.Module):
@@ -67,7 +68,7 @@ class Encoder(nn.Module):
         outputs, states = [], []
         for i, direction in enumerate(directions.children()):
             # Padding passes a state through, so the backward direction may simply begin with the padding.
-            assert isinstance(direction, Recurrent)
+            assert isinstance(direction, Recurrent | SRU)
             ahead, real = (x, mask) if i == 0 else (x.flip(1), None if mask is None else mask.flip(1))
             y, state = direction(ahead, direction.zero_state(len(x)), real)
             outputs.append(y if i == 0 else y.flip(1))

@@ -5,8 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from antiphon.cells import CELLS
 from antiphon.nn.attention import Additive
-from antiphon.nn.recurrent import GATES, Recurrent
+from antiphon.nn.light import SRU
+from antiphon.nn.recurrent import Recurrent
 
 
 def initialise(model: nn.Module, scheme: str, scale: float) -> None:
@@ -14,8 +16,9 @@ def initialise(model: nn.Module, scheme: str, scale: float) -> None:
 
     Args:
         model: the module whose weights are set in place.
-        scheme: `default` (Glorot, orthogonal recurrence, LSTM forget gates open), `uniform` (Sutskever 2014, Luong
-            2015), `bahdanau2015` (B.1 there) or `keras` (TensorFlow's tutorial: Glorot uniform over all gates at once).
+        scheme: `default` (Glorot, orthogonal recurrence, forget gates of LSTM and SRU open), `uniform` (Sutskever
+            2014, Luong 2015), `bahdanau2015` (B.1 there) or `keras` (TensorFlow's tutorial: Glorot uniform over all
+            gates at once).
         scale: half-width of `uniform`.
     """
     if scheme == "uniform":
@@ -63,12 +66,17 @@ def _set(module: nn.Module, matrix: Callable[[Tensor], Tensor], whole_kernels: b
             matrix(module.weight_ih)
             matrix(module.weight_hh)
         else:
-            for block in module.weight_ih.data.chunk(GATES[module.cell]):
+            for block in module.weight_ih.data.chunk(CELLS[module.cell].gates):
                 matrix(block)
-            for block in module.weight_hh.data.chunk(GATES[module.cell]):
+            for block in module.weight_hh.data.chunk(CELLS[module.cell].gates):
                 nn.init.orthogonal_(block)
         nn.init.zeros_(module.bias_ih)
         nn.init.zeros_(module.bias_hh)
+    elif isinstance(module, SRU):
+        for block in [module.weight_ih.data] if whole_kernels else module.weight_ih.data.chunk(3):
+            matrix(block)
+        nn.init.zeros_(module.bias_ih)
+        nn.init.zeros_(module.v)
     elif isinstance(module, nn.Linear):
         matrix(module.weight)
         if module.bias is not None:
@@ -77,7 +85,7 @@ def _set(module: nn.Module, matrix: Callable[[Tensor], Tensor], whole_kernels: b
 
 def _open_forget_gates(model: nn.Module) -> None:
     for module in model.modules():
-        if isinstance(module, Recurrent) and module.cell == "lstm":
+        if isinstance(module, SRU) or (isinstance(module, Recurrent) and module.cell == "lstm"):
             with torch.no_grad():
                 module.bias_ih[module.hidden : 2 * module.hidden] = 1.0
 

@@ -183,6 +183,71 @@ void gru_backward(Index B, Index H, const Real* gates, const Real* h_before, con
     }
 }
 
+// SRU over whole sequences: u [B, T, 3 H] holds the candidate, the forget and the reset gate before their functions,
+// v the gates' weights of c_{t-1} [2 H] -> every c_t and h_t [B, T, H]. On padding (mask 0) c stays and h is 0.
+template <class Real, class Low>
+void sru_forward(Index B, Index T, Index H, const Low* u, const Real* v, const Real* begin, const uint8_t* mask,
+                 Real* c, Low* h, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (Index b = 0; b < B; b++) {
+        const Real* old = begin + b * H;
+        for (Index t = b * T; t < (b + 1) * T; t++) {
+            const Low* x = u + t * 3 * H;
+            Real* now = c + t * H;
+            Low* out = h + t * H;
+            if (mask && !mask[t]) {
+                std::memcpy(now, old, H * sizeof(Real));
+                std::memset(out, 0, H * sizeof(Low));
+            } else {
+#pragma omp simd
+                for (Index j = 0; j < H; j++) {
+                    Real candidate = load(x[j]);
+                    Real f = sigmoid<Real>(load(x[H + j]) + v[j] * old[j]);
+                    Real r = sigmoid<Real>(load(x[2 * H + j]) + v[H + j] * old[j]);
+                    Real cell = candidate + f * (old[j] - candidate);
+                    now[j] = cell;
+                    store(out[j], r * tanh_(cell));
+                }
+            }
+            old = now;
+        }
+    }
+}
+
+// dc: the gradient of the last c, replaced by that of the first; d v is added to, a sequence each [B, 2 H].
+template <class Real, class Low>
+void sru_backward(Index B, Index T, Index H, const Low* u, const Real* v, const Real* begin, const uint8_t* mask,
+                  const Real* c, const Low* dh, Real* dc, Low* du, Real* dv, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (Index b = 0; b < B; b++) {
+        Real *d = dc + b * H, *sum = dv + b * 2 * H;
+        for (Index t = (b + 1) * T - 1; t >= b * T; t--) {
+            const Low *x = u + t * 3 * H, *grad = dh + t * H;
+            const Real *now = c + t * H, *old = t > b * T ? now - H : begin + b * H;
+            Low* out = du + t * 3 * H;
+            if (mask && !mask[t]) {
+                std::memset(out, 0, 3 * H * sizeof(Low));
+                continue;
+            }
+#pragma omp simd
+            for (Index j = 0; j < H; j++) {
+                Real f = sigmoid<Real>(load(x[H + j]) + v[j] * old[j]);
+                Real r = sigmoid<Real>(load(x[2 * H + j]) + v[H + j] * old[j]);
+                Real y = tanh_(now[j]), g = load(grad[j]);
+                Real k = d[j] + g * r * (1 - y * y);
+                Real df = k * (old[j] - load(x[j])) * f * (1 - f);
+                Real dr = g * y * r * (1 - r);
+                store(out[j], k * (1 - f));
+                store(out[H + j], df);
+                store(out[2 * H + j], dr);
+                d[j] = k * f + df * v[j] + dr * v[H + j];
+                sum[j] += df * old[j];
+                sum[H + j] += dr * old[j];
+            }
+        }
+    }
+}
+
 template <class Real, class Low>
 inline void widen(Index n, const Low* from, Real* to) {
 #pragma omp simd
@@ -362,6 +427,15 @@ void cross_entropy(Index B, Index V, Low* logits, const Real* bias, const int64_
                                       const Low* dh, Index stride, const Low* more, Index more_stride, Real* dc,       \
                                       Low* d_gates, int n) {                                                           \
         gru_backward<Real, Low>(B, H, gates, old, c, dh, stride, more, more_stride, dc, d_gates, n);                   \
+    }                                                                                                                  \
+    EXPORT void sru_forward_##suffix(Index B, Index T, Index H, const Low* u, const Real* v, const Real* begin,        \
+                                     const uint8_t* mask, Real* c, Low* h, int n) {                                    \
+        sru_forward<Real, Low>(B, T, H, u, v, begin, mask, c, h, n);                                                   \
+    }                                                                                                                  \
+    EXPORT void sru_backward_##suffix(Index B, Index T, Index H, const Low* u, const Real* v, const Real* begin,       \
+                                      const uint8_t* mask, const Real* c, const Low* dh, Real* dc, Low* du, Real* dv,  \
+                                      int n) {                                                                         \
+        sru_backward<Real, Low>(B, T, H, u, v, begin, mask, c, dh, dc, du, dv, n);                                     \
     }                                                                                                                  \
     EXPORT void attend_forward_##suffix(Index B, Index S, Index A, Index M, const Low* q, Index q_stride,              \
                                         const Low* keys, const Real* v, double scale, const Low* h,                    \

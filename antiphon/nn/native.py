@@ -33,6 +33,8 @@ SIGNATURES = {
     "gru_forward": "iippppppi",
     "lstm_backward": "iippppipipp",
     "gru_backward": "iippppipipp",
+    "sru_forward": "iiipppppp",
+    "sru_backward": "iiippppppppp",
     "attend_forward": "iiiipippdpp" + "ppi",
     "attend_backward": "iiiipippdpp" + "ppippp",
     "cross_entropy": "iipppdpp",

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from antiphon.cells import CELLS
 from antiphon.nn import native
+from antiphon.nn.light import SRU, State, last_real
 from antiphon.nn.recurrence import recurrence
 from antiphon.nn.recurrent_attention import Layer
-
-GATES = {"lstm": 4, "gru": 3}
-State = tuple[Tensor, ...]
 
 # A gate pushed this far is exactly 0 or 1 in every floating type that is used here.
 SHUT = 1e4
@@ -31,14 +30,14 @@ class Recurrent(nn.Module):
     def __init__(self, cell: str, input_size: int, hidden: int) -> None:
         super().__init__()
         self.cell, self.input_size, self.hidden = cell, input_size, hidden
-        rows = GATES[cell] * hidden
+        rows = CELLS[cell].gates * hidden
         self.weight_ih = nn.Parameter(torch.empty(rows, input_size))
         self.weight_hh = nn.Parameter(torch.empty(rows, hidden))
         self.bias_ih = nn.Parameter(torch.zeros(rows))
         self.bias_hh = nn.Parameter(torch.zeros(rows))
         # What padding adds to the gates so that a state passes through it untouched: the LSTM's input gate shuts and
         # its forget gate opens; the GRU's update gate opens.
-        hold = torch.zeros(GATES[cell], hidden)
+        hold = torch.zeros(CELLS[cell].gates, hidden)
         if cell == "lstm":
             hold[0], hold[1] = -SHUT, SHUT
         else:
@@ -70,7 +69,8 @@ class Recurrent(nn.Module):
         y, last = self._compiled(x, state, weight_ih) if self._own(x) else self._library(x, state, weight_ih)
         if self.cell == "gru":
             return y, last
-        return y, (self._last(y, mask, last[0]), last[1])
+        # The LSTM's output gate still moves on padding.
+        return y, (last[0] if mask is None else last_real(y, mask), last[1])
 
     @staticmethod
     def _own(x: Tensor) -> bool:
@@ -94,15 +94,6 @@ class Recurrent(nn.Module):
             return y, (h[0],)
         y, h, c = torch.lstm(x, begin, weights, True, 1, 0.0, self.training, False, True)
         return y, (h[0], c[0])
-
-    @staticmethod
-    def _last(y: Tensor, mask: Tensor | None, h: Tensor) -> Tensor:
-        """The LSTM's output gate still moves on padding, so its h is taken where the last real position was."""
-        if mask is None:
-            return h
-        positions = torch.arange(1, mask.shape[1] + 1, device=mask.device)
-        last = (mask * positions).argmax(1)  # [B]
-        return y[torch.arange(len(y), device=y.device), last]
 
     def joint(self, weight_ih: Tensor | None = None) -> Layer:
         """The layer as one product of [x; h]; the GRU's n keeps its two shares apart, each zero in the other's part.
@@ -133,7 +124,7 @@ class NormalisedRecurrent(Recurrent):
 
     def __init__(self, cell: str, input_size: int, hidden: int) -> None:
         super().__init__(cell, input_size, hidden)
-        rows = GATES[cell] * hidden
+        rows = CELLS[cell].gates * hidden
         self.norm_ih, self.norm_hh = nn.LayerNorm(rows), nn.LayerNorm(rows)
         self.norm_c = nn.LayerNorm(hidden) if cell == "lstm" else None
 
@@ -170,6 +161,8 @@ class NormalisedRecurrent(Recurrent):
         return torch.sigmoid(o) * torch.tanh(self.norm_c(c)), c
 
 
-def layer(cell: str, input_size: int, hidden: int, layer_norm: str) -> Recurrent:
+def layer(cell: str, input_size: int, hidden: int, layer_norm: str) -> Recurrent | SRU:
     """A recurrent layer, with normalised gates where `layer_norm` is `gates`."""
+    if CELLS[cell].light:
+        return SRU(input_size, hidden)
     return (NormalisedRecurrent if layer_norm == "gates" else Recurrent)(cell, input_size, hidden)
