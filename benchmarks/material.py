@@ -53,7 +53,9 @@ def make(work: Path, sets: list[str]) -> Material:
     folder = work / "multi30k"
     folder.mkdir(parents=True, exist_ok=True)
     _unpack(folder)
-    train, valid = (",".join(str(folder / f"{part}.{side}") for side in (SOURCE, TARGET)) for part in ("train", "valid"))
+    train, valid = (
+        ",".join(str(folder / f"{part}.{side}") for side in (SOURCE, TARGET)) for part in ("train", "valid")
+    )
     chosen = config.load(sets=sets, over={"data": {"train": [train], "valid": [valid]}})
     prepared = prepare(work / "prepared", chosen)
     if not (folder / "vocabulary.joey.txt").is_file():

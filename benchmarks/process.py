@@ -31,11 +31,11 @@ class Unit:
 
 
 def run(python: Path, module: str, job: Mapping[str, Any], log: Path, timeout: float, openmp: bool) -> Unit:
-    """Run a job by one of `benchmarks.peers`.
+    """Run a job and read its result.
 
     Args:
         python: the interpreter of the system's environment.
-        module: the module's name.
+        module: a module that takes the path of a job's file, such as `benchmarks.peers.eole`.
         job: what it is to do; plain values.
         log: where its output goes.
         timeout: seconds after which it is stopped.
@@ -47,7 +47,7 @@ def run(python: Path, module: str, job: Mapping[str, Any], log: Path, timeout: f
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         paths = Path(folder) / "job.json", Path(folder) / "result.json"
         paths[0].write_text(json.dumps({**job, "result": str(paths[1])}), encoding="utf-8")
-        command = [str(python), "-m", f"benchmarks.peers.{module}", str(paths[0])]
+        command = [str(python), "-m", module, str(paths[0])]
         peak, seconds = watched(command, environment(job["threads"], openmp), log, timeout)
         if not paths[1].is_file():
             raise Failed("ended without a result")

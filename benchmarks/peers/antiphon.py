@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ def train(job: Job) -> dict[str, Any]:
     """Train with a clock in the place of the progress bar."""
     from antiphon import train as training
     from antiphon.batches import epoch_batches
+    from antiphon.export import export
     from antiphon.progress import Reporter
     from antiphon.sizes import parameters
     from antiphon.store import Store
@@ -76,26 +78,19 @@ def train(job: Job) -> dict[str, Any]:
     passes: list[int] = []  # target pieces of each pass
     if job.get("budget"):
         watch.budget = 1e9  # the option train.minutes ends it
-    try:
+    with suppress(Over):
         training.train(config, out, "make bench", Clock(quiet=True))
-    except Over:
-        pass
-    data = out / "run" / "data" / "tokenizer.json"
-    vocabulary = _vocabulary(data)
-    result = watch.result() | {"weights": parameters(config.model, vocabulary, vocabulary), "pass_pieces": passes[0]}
-    return result | ({"export": _export(out)} if job.get("export") else {})
+    sides = [_vocabulary(path) for path in sorted((out / "run" / "data").glob("tokenizer*.json"))]
+    weights = parameters(config.model, sides[0], sides[-1])
+    if job.get("budget"):
+        export(out)
+    return watch.result() | {"weights": weights, "pass_pieces": passes[0]}
 
 
 def _vocabulary(path: Path) -> int:
     from antiphon.text import Tokenizer
 
     return len(Tokenizer.from_json(path.read_text("utf-8"), str(path)))
-
-
-def _export(out: Path) -> dict[str, int]:
-    from antiphon.export import export
-
-    return dict(export(out).files)
 
 
 def speak(job: Job) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""CTranslate2 with a Transformer of random weights: its speed does not depend on what they are where lengths are forced.
+"""CTranslate2 with a Transformer of random weights, on which speed does not depend where lengths are forced.
 
 Its own threads are used and OMP_NUM_THREADS is left alone, which makes it ten times slower on single sentences.
 """

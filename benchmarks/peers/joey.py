@@ -3,11 +3,10 @@
 What has to be helped: the scheduler `plateau`, its default, crashes on a current PyTorch, so the rate "decays" by 1.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.watch import Job, Over, Watch, main, read, translate, words
+from benchmarks.peers.watch import Job, Over, Watch, main
 
 
 def _config(job: Job) -> dict[str, Any]:

@@ -75,7 +75,8 @@ def translate(job: Job, lines: list[str], run: Translate, count: Callable[[str],
         run: the system.
         count: pieces of an output, its end not counted.
     """
-    run(lines[-int(job["warmup"]) :])
+    if job["warmup"]:
+        run(lines[-int(job["warmup"]) :])
     if not job["single"]:
         began = time.perf_counter()
         outputs = list(run(lines))

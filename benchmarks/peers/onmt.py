@@ -1,7 +1,7 @@
 """OpenNMT-py: its own trainer and translator, called as its commands call them.
 
 What has to be helped: its checkpoints do not load on a current PyTorch unless the environment says so (the driver sets
-it), batches of like length need a bucket as large as the corpus, and a transform that nobody asks for imports two large
+it), batches of like length need a bucket as large as the corpus, and two transforms that nobody asks for import large
 packages, for which empty modules stand in.
 """
 
@@ -115,6 +115,6 @@ def speak(job: Job) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    for absent in ("spacy", "ahocorasick"):  # of the transform `terminology`
+    for absent in ("spacy", "ahocorasick", "fasttext"):  # of the transforms `terminology` and `clean`
         sys.modules.setdefault(absent, ModuleType(absent))
     main(train, speak)
