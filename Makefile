@@ -29,10 +29,10 @@ check: $(VENV)/installed-dev ## format, lint and strict types
 memory: $(VENV)/installed ## peak memory of preparing and reading 5 million pairs
 	$(BIN)/python benchmarks/memory.py --pairs 5000000
 
-bench: $(VENV)/installed-dev ## speed and score against the peers and the machine's limit; ARGS=--quick tries it out
+bench: $(VENV)/installed ## speed and score against the peers and the machine's limit; ARGS=--quick tries it out
 	$(BIN)/python -m benchmarks.bench $(ARGS)
 
-peers: $(VENV)/installed ## install the peers for bench, each apart, below benchmarks/.peers or $$ANTIPHON_PEERS
+peers: $(VENV)/installed ## install the peers for bench, each apart, below benchmarks/.peers or ANTIPHON_PEERS
 	$(BIN)/python -m benchmarks.peers.install
 
 clean: ## remove .venv, the demo's model and caches; your own models stay

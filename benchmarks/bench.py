@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from antiphon.errors import UserError
-from benchmarks import machine, material, measure, picture, shapes, table
-from benchmarks.measure import QUICK, Bench, Effort
+from benchmarks import machine, material, picture, shapes, table
+from benchmarks.measure import QUICK, Bench, Effort, write
 from benchmarks.peers.antiphon import sets
 from benchmarks.process import Failed
 from benchmarks.rows import Row, all_rows
+from benchmarks.systems import System
 
 HERE = Path(__file__).parent
 
@@ -85,9 +86,9 @@ def run(options: argparse.Namespace) -> None:
             if row.key.startswith("train"):
                 results["limit"].append(bench.limit())
             for system in row.systems:
-                _cell(bench, row, number, system, results)
+                fill(bench, row, number, system, results)
                 results["minutes"] = round((time.monotonic() - began) / 60, 1)
-                measure.write(out / "results.json", results)
+                write(out / "results.json", results)
     (out / "results.md").write_text(table.render(results), encoding="utf-8", newline="\n")
     picture.draw(results, out / "results.png")
     _say(f"{results['minutes']:.0f} minutes; the table is in {out / 'results.md'}")
@@ -110,7 +111,7 @@ def begin(rows: list[Row], text: material.Material, effort: Effort) -> dict[str,
     }
 
 
-def _cell(bench: Bench, row: Row, number: int, system: Any, results: dict[str, Any]) -> None:
+def fill(bench: Bench, row: Row, number: int, system: System, results: dict[str, Any]) -> None:
     """Measure a cell once and say so; what a system fails at is its own cell's reason."""
     cell = results["rows"][row.key]["cells"][system.name]
     began = time.monotonic()
