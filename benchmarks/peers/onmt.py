@@ -94,6 +94,7 @@ def speak(job: Job) -> dict[str, Any]:
     import torch
     from onmt.inference_engine import InferenceEnginePY
     from onmt.opts import translate_opts
+    from onmt.utils.parse import ArgumentParser
 
     torch.set_num_threads(job["threads"])
     model = max(Path(job["model"]).glob("model_step_*.pt"), key=lambda path: path.stat().st_mtime)
@@ -106,7 +107,12 @@ def speak(job: Job) -> dict[str, Any]:
         "batch_size": job["batch"],
         "batch_type": "sents",
     }
-    engine = InferenceEnginePY(_options(translate_opts, values | lengths))
+    options = _options(translate_opts, values | lengths)
+    ArgumentParser.validate_translate_opts(options)
+    ArgumentParser._get_all_transform_translate(options)
+    ArgumentParser._validate_transforms_opts(options)
+    ArgumentParser.validate_translate_opts_dynamic(options)
+    engine = InferenceEnginePY(options)
 
     def run(lines: list[str]) -> Sequence[str]:
         return [found[0] for found in engine.infer_list(lines)[1]]
