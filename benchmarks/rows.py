@@ -42,7 +42,7 @@ def all_rows(long_peers: bool = False, minutes: float = MINUTES) -> list[Row]:
         minutes: of training before the score.
     """
     engines = systems.engines()
-    forced = f"every output of {PIECES} pieces; loading excluded"
+    forced = f"every output of {PIECES} pieces, which Joey NMT cannot be told; loading excluded"
     scored = [*systems.models(), ONMT, *((EOLE, JOEY) if long_peers else ())]
     return [
         Row(

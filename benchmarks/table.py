@@ -213,7 +213,10 @@ def _values(cell: Mapping[str, Any]) -> str:
 
 def _detail(cell: Mapping[str, Any], name: str) -> str:
     values = [details[name] for details in cell["details"].values() if name in details]
-    return number(statistics.median(values)) if values else ""
+    if not values:
+        return ""
+    median = statistics.median(values)
+    return f"{median:,.0f}" if median == int(median) else number(median)
 
 
 def _peak(cell: Mapping[str, Any]) -> str:

@@ -3,10 +3,14 @@
 What has to be helped: the scheduler `plateau`, its default, crashes on a current PyTorch, so the rate "decays" by 1.
 """
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.watch import Job, Over, Watch, main
+from benchmarks.peers.watch import Job, Over, Watch, main, read, translate, words
+
+CONFIG, CHECKPOINT = "config.json", "last.ckpt"
 
 
 def _config(job: Job) -> dict[str, Any]:
@@ -79,8 +83,10 @@ def train(job: Job) -> dict[str, Any]:
     from joeynmt import training
 
     torch.set_num_threads(job["threads"])
+    config, out = _config(job), Path(job["out"])
     watch, inner, weights = Watch(job), training.TrainManager._train_step, 0
-    Path(job["out"]).mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / CONFIG).write_text(json.dumps(config), encoding="utf-8")
 
     def watched(self: Any, batch: Any) -> Any:
         nonlocal weights
@@ -88,20 +94,48 @@ def train(job: Job) -> dict[str, Any]:
         try:
             watch.begin(int(batch.trg.ne(self.model.pad_index).sum()))
         except Over:
-            torch.save({"model_state": self.model.state_dict()}, Path(job["out"]) / "last.ckpt")
+            torch.save({"model_state": self.model.state_dict()}, out / CHECKPOINT)
             raise
         return inner(self, batch)
 
     training.TrainManager._train_step = watched
     try:
-        training.train(0, None, _config(job), skip_test=True)
+        training.train(0, None, config, skip_test=True)
     except Over:
         return watch.result() | {"weights": weights}
     raise RuntimeError("the training ended before its time")
 
 
 def speak(job: Job) -> dict[str, Any]:
-    raise NotImplementedError("Joey NMT is only trained here")
+    """Translate with its beam search; it cannot be made to write outputs of one length."""
+    import torch
+    from joeynmt.config import parse_global_args
+    from joeynmt.prediction import predict, prepare
+
+    torch.set_num_threads(job["threads"])
+    config = json.loads((Path(job["model"]) / CONFIG).read_text("utf-8"))
+    config["testing"] |= {
+        "load_model": str(Path(job["model"]) / CHECKPOINT),
+        "beam_size": job["beam"],
+        "beam_alpha": 1.0,
+        "batch_size": job["batch"],
+        "max_output_length": 100,
+    }
+    args = parse_global_args(config, rank=0, mode="translate")
+    model, _, _, data = prepare(args, rank=0, mode="translate")
+
+    def run(lines: list[str]) -> Sequence[str]:
+        data.reset_cache()
+        for line in lines:
+            data.set_item(line)
+        return list(
+            predict(
+                model, data, device=args.device, n_gpu=0, rank=0, compute_loss=False, normalization="none",
+                num_workers=0, args=args.test, autocast=args.autocast,
+            )[2]
+        )  # fmt: skip
+
+    return translate(job, read(job["source"]), run, words)
 
 
 if __name__ == "__main__":
