@@ -32,14 +32,14 @@ class Effort:
     sentences: int = 1000  # in bulk
     single: int = 200  # one at a time
     seconds: float = 12.0  # of steady training
-    updates: int = 4  # at least
+    updates: int = 3  # at least
     budget: float = 360.0  # seconds of training before the score
     rounds: int = 3
     threads: int = 2
 
 
 QUICK = Effort(sentences=64, single=20, seconds=2.0, updates=2, budget=10.0, rounds=1)
-WARMUP = {"small": (5, 25), "large": (2, 4)}  # updates of the peers, and of Antiphon, whose kernels may compile first
+WARMUP = {"small": (5, 25), "large": (1, 3)}  # updates of the peers, and of Antiphon, whose kernels may compile first
 MAKESHIFT = 10.0  # seconds of training of a model that only speeds are taken of
 TIMEOUT = 240.0
 

@@ -146,7 +146,7 @@ def job_of(program: str, tmp_path: Path, timeout: float = 20.0) -> process.Unit:
 def test_a_process_gives_its_result_or_its_reason(tmp_path: Path) -> None:
     write = "import os\njson.dump([job['x'], os.environ['OMP_NUM_THREADS']], open(job['result'], 'w'))"
     unit = job_of(write, tmp_path)
-    assert unit.result == [3, "1"]
+    assert list(unit.result) == [3, "1"]
     with pytest.raises(process.Failed, match="KeyError: 'y'"):
         job_of("job['y']", tmp_path)
     with pytest.raises(process.Failed, match="without a result"):

@@ -1,6 +1,7 @@
 """Eole: its own trainer and predictor, called as its commands call them.
 
-What has to be helped: its architecture `rnn` takes no encoder in two directions, so the architecture is `custom`.
+What has to be helped: its architecture `rnn` takes no encoder in two directions, so the architecture is `custom`; without
+attention its loss wants a view of a decoder's output that PyTorch cannot give.
 """
 
 from collections.abc import Sequence
@@ -57,8 +58,10 @@ def train(job: Job) -> dict[str, Any]:
     from eole.bin.run.train import train as run
     from eole.config.run import TrainConfig
     from eole.trainer import Trainer
+    from eole.utils.loss import LossCompute
 
     torch.set_num_threads(job["threads"])
+    LossCompute._bottle = lambda self, output: output.reshape(-1, output.size(2))
     watch, inner, weights = Watch(job), Trainer.train, 0
 
     def watched(self: Any, batches: Any, *args: Any, **kwargs: Any) -> Any:
