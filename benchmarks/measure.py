@@ -36,9 +36,10 @@ class Effort:
     budget: float = 360.0  # seconds of training before the score
     rounds: int = 3
     threads: int = 2
+    warm: bool = True  # before steady training; else two updates
 
 
-QUICK = Effort(sentences=64, single=20, seconds=2.0, updates=2, budget=10.0, rounds=1)
+QUICK = Effort(sentences=64, single=20, seconds=2.0, updates=2, budget=10.0, rounds=1, warm=False)
 WARMUP = {"small": (5, 25), "large": (1, 3)}  # updates of the peers, and of Antiphon, whose kernels may compile first
 MAKESHIFT = 10.0  # seconds of training of a model that only speeds are taken of
 TIMEOUT = 240.0
@@ -159,7 +160,7 @@ class Bench:
             "valid": material.pair("valid"),
             "pairs": len(material.source_lengths),
             "threads": effort.threads,
-            "warmup": WARMUP[shape.name][system.own] if effort.budget > QUICK.budget else 2,
+            "warmup": WARMUP[shape.name][system.own] if effort.warm else 2,
             "least": effort.updates,
             "seconds": effort.seconds,
         }

@@ -1,7 +1,7 @@
 """Eole: its own trainer and predictor, called as its commands call them.
 
-What has to be helped: its architecture `rnn` takes no encoder in two directions, so the architecture is `custom`; without
-attention its loss wants a view of a decoder's output that PyTorch cannot give.
+What has to be helped: its architecture `rnn` takes no encoder in two directions, so the architecture is `custom`; and
+without attention its loss wants a view of a decoder's output that PyTorch cannot give.
 """
 
 from collections.abc import Sequence
