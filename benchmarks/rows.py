@@ -76,6 +76,6 @@ def all_rows(long_peers: bool = False, minutes: float = MINUTES) -> list[Row]:
         Row(
             "start", "start-up to the first output", "s",
             "from the start of the process; Antiphon by its command, the peers by their Python interface",
-            [*engines, ONMT, EOLE, CT2], [Goal(value=1)], higher=False,
+            [*(s for s in engines if "shortlist" not in s.options), ONMT, EOLE, CT2], [Goal(value=1)], higher=False,
         ),
     ]  # fmt: skip

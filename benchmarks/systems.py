@@ -90,7 +90,7 @@ def fast_preset() -> str:
 
 
 def has_shortlist() -> bool:
+    """Whether this version opens models with a lexical shortlist."""
     from antiphon import Seq2Seq
-    from antiphon.hypothesis import Options
 
-    return "shortlist" in signature(Seq2Seq.load).parameters or "shortlist" in Options.__dataclass_fields__
+    return "shortlist" in signature(Seq2Seq.load).parameters

@@ -7,7 +7,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.watch import Job, Over, Watch, main, read, translate, words
+from benchmarks.peers.watch import Job, Over, Watch, main, read, translate
 
 
 def sets(shape: dict[str, Any]) -> list[str]:
@@ -50,7 +50,6 @@ def train(job: Job) -> dict[str, Any]:
     """Train with a clock in the place of the progress bar."""
     from antiphon import train as training
     from antiphon.batches import epoch_batches
-    from antiphon.export import export
     from antiphon.progress import Reporter
     from antiphon.sizes import parameters
     from antiphon.store import Store
@@ -83,8 +82,17 @@ def train(job: Job) -> dict[str, Any]:
     sides = [_vocabulary(path) for path in sorted((out / "run" / "data").glob("tokenizer*.json"))]
     weights = parameters(config.model, sides[0], sides[-1])
     if job.get("budget"):
-        export(out)
+        _export(out, job["train"])
     return watch.result() | {"weights": weights, "pass_pieces": passes[0]}
+
+
+def _export(out: Path, train: str) -> None:
+    """Write the graphs, and a shortlist where this version has them."""
+    from antiphon.corpus import read as pairs
+    from antiphon.export import export
+
+    learnt: dict[str, Any] = {"training": pairs(train)} if "training" in signature(export).parameters else {}
+    export(out, **learnt)
 
 
 def _vocabulary(path: Path) -> int:
@@ -96,31 +104,20 @@ def _vocabulary(path: Path) -> int:
 def speak(job: Job) -> dict[str, Any]:
     """Translate raw text; cutting it into pieces is timed with it."""
     from antiphon import Seq2Seq
-    from antiphon.hypothesis import Options
 
     options: dict[str, Any] = {"beam": job["beam"], "batch": job["batch"]}
     if job["length"]:
         options |= {"min_length": job["length"], "max_length": job["length"]}
     opening: dict[str, Any] = {"device": "cpu", "threads": job["threads"], "engine": job["engine"]}
     if job.get("shortlist"):
-        if "shortlist" in signature(Seq2Seq.load).parameters:
-            opening["shortlist"] = True
-        elif "shortlist" in Options.__dataclass_fields__:
-            options["shortlist"] = True
-        else:
-            raise NotImplementedError("this version of Antiphon has no lexical shortlist")
+        opening["shortlist"] = True
     model = Seq2Seq.load(job["model"], **opening)
-    pieces: list[int] = []
 
-    def run(lines: list[str]) -> Sequence[str]:
+    def run(lines: list[str]) -> Sequence[Any]:
         found = model.generate(lines, **options)
-        pieces[:] = [len(result.pieces) for result in found]
-        return [result.text for result in found]
+        return [(result.text, result) for result in found]
 
-    timed = translate(job, read(job["text"]), run, words)
-    if not job["single"]:
-        timed["pieces"] = sum(pieces)
-    return timed
+    return translate(job, read(job["text"]), run, lambda out: len(out[1].pieces), lambda out: str(out[0]))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.watch import Job, main, read, translate, words
+from benchmarks.peers.watch import Job, main, read, translate
 
 LAYERS, WIDTH, INNER, HEADS = 4, 128, 512, 4
 
@@ -88,7 +88,7 @@ def speak(job: Job) -> dict[str, Any]:
         )
         return [" ".join(result.hypotheses[0]) for result in found]
 
-    return translate(job, lines, run, words)
+    return translate(job, lines, run)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.watch import Job, Watch, main, read, translate, words
+from benchmarks.peers.watch import Job, Watch, main, read, translate
 
 
 def _training(job: Job) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def speak(job: Job) -> dict[str, Any]:
     def run(lines: list[str]) -> Sequence[str]:
         return [found[0] for found in engine.infer_list(lines)[2]]
 
-    return translate(job, read(job["source"]), run, words)
+    return translate(job, read(job["source"]), run)
 
 
 if __name__ == "__main__":

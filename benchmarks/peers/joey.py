@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.watch import Job, Over, Watch, main, read, translate, words
+from benchmarks.peers.watch import Job, Over, Watch, main, read, translate
 
 CONFIG, CHECKPOINT = "config.json", "last.ckpt"
 
@@ -135,7 +135,7 @@ def speak(job: Job) -> dict[str, Any]:
             )[2]
         )  # fmt: skip
 
-    return translate(job, read(job["source"]), run, words)
+    return translate(job, read(job["source"]), run)
 
 
 if __name__ == "__main__":

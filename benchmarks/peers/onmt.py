@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks.peers.watch import Job, Watch, main, read, translate, words
+from benchmarks.peers.watch import Job, Watch, main, read, translate
 
 
 def _options(parser_options: Any, values: dict[str, Any]) -> Any:
@@ -117,7 +117,7 @@ def speak(job: Job) -> dict[str, Any]:
     def run(lines: list[str]) -> Sequence[str]:
         return [found[0] for found in engine.infer_list(lines)[1]]
 
-    return translate(job, read(job["source"]), run, words)
+    return translate(job, read(job["source"]), run)
 
 
 if __name__ == "__main__":

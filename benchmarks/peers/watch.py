@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 Job = dict[str, Any]
-Translate = Callable[[list[str]], Sequence[str]]  # lines of pieces in, lines of pieces out
+Translate = Callable[[list[str]], Sequence[Any]]  # texts or lines of pieces in, the system's outputs out
 
 
 class Over(Exception):
@@ -66,34 +66,37 @@ class Watch:
         }
 
 
-def translate(job: Job, lines: list[str], run: Translate, count: Callable[[str], int]) -> dict[str, Any]:
+def words(line: str) -> int:
+    """Pieces of a line in which they are separated by spaces."""
+    return len(line.split())
+
+
+def translate(
+    job: Job, lines: list[str], run: Translate, count: Callable[[Any], int] = words, text: Callable[[Any], str] = str
+) -> dict[str, Any]:
     """Translate lines in bulk or one at a time and time it; the model is loaded, and warmed up here.
 
     Args:
         job: its `single` says whether the lines come one at a time.
         lines: the sources.
         run: the system.
-        count: pieces of an output, its end not counted.
+        count: pieces of an output, its end not counted; not timed.
+        text: an output's text; not timed.
     """
     if job["warmup"]:
         run(lines[-int(job["warmup"]) :])
     if not job["single"]:
         began = time.perf_counter()
         outputs = list(run(lines))
-        seconds = time.perf_counter() - began
-        return {"seconds": seconds, "sentences": len(lines), "pieces": sum(map(count, outputs)), "outputs": outputs}
-    latencies = []
-    outputs = []
-    for line in lines:
-        began = time.perf_counter()
-        outputs += run([line])
-        latencies.append(1000 * (time.perf_counter() - began))
-    return {"milliseconds": latencies, "sentences": len(lines), "pieces": sum(map(count, outputs)), "outputs": outputs}
-
-
-def words(line: str) -> int:
-    """Pieces of a line in which they are separated by spaces."""
-    return len(line.split())
+        times: dict[str, Any] = {"seconds": time.perf_counter() - began}
+    else:
+        outputs, times = [], {"milliseconds": []}
+        for line in lines:
+            began = time.perf_counter()
+            outputs += run([line])
+            times["milliseconds"].append(1000 * (time.perf_counter() - began))
+    written = {"pieces": sum(map(count, outputs)), "outputs": list(map(text, outputs))}
+    return times | written | {"sentences": len(lines)}
 
 
 def read(path: str) -> list[str]:
