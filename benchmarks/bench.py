@@ -1,17 +1,18 @@
 """Antiphon against its peers and against the machine's limit, in one run.
 
-    make peers && make bench                       everything; about 40 minutes on two quiet cores
+    make peers && make bench                       everything; 40 to 50 minutes on two quiet cores
     make bench ARGS=--quick                        each cell once, on little data: does everything run?
     make bench ARGS="--rows beam,greedy,single"    some rows; models that are missing are made quickly
     make bench ARGS="--rows bleu --minutes 2"
 
 ANTIPHON_DATA names the folder of corpora (multi30k/raw/*.gz), ANTIPHON_PEERS the folder of the peers where it is not
-benchmarks/.peers. Every unit runs in a process of its own, in rounds that take each system once. Results are written
-after every measurement: results.json, results.md and results.png, under benchmarks/ where all rows are measured, else
-in the work folder. A peer that is not installed, or fails, leaves its cell with the reason.
+benchmarks/.peers. Every unit runs in a process of its own, in rounds that take each system once. results.json and
+results.md are written after every measurement and results.png at the end, under benchmarks/ where all rows are
+measured, else in the work folder. A peer that is not installed, or fails, leaves its cell with the reason.
 """
 
 import argparse
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -37,7 +38,9 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     names = ", ".join(row.key for row in all_rows())
     parser.add_argument("--rows", default="", help=f"rows to measure, with commas between: {names}")
     parser.add_argument("--quick", action="store_true", help="one round on little data, to try everything out")
-    parser.add_argument("--rounds", type=int, default=0, help="rounds of each row but bleu (default 3)")
+    parser.add_argument(
+        "--rounds", type=int, default=0, help="rounds of each row (default 3; at most 1 of bleu, 2 of train-large)"
+    )
     parser.add_argument("--minutes", type=float, default=0.0, help="minutes of training before BLEU (default 6)")
     parser.add_argument("--threads", type=int, default=2, help="processor threads (default 2)")
     parser.add_argument("--long-peers", action="store_true", help="train Eole and Joey NMT for BLEU too")
@@ -82,14 +85,14 @@ def run(options: argparse.Namespace) -> None:
     results = begin(rows, text, effort)
     began = time.monotonic()
     for row in rows:
-        for number in range(1 if row.once else effort.rounds):
+        for number in range(min(row.most, effort.rounds)):
             if row.key.startswith("train"):
                 results["limit"].append(bench.limit())
             for system in row.systems:
                 fill(bench, row, number, system, results)
                 results["minutes"] = round((time.monotonic() - began) / 60, 1)
                 write(out / "results.json", results)
-    (out / "results.md").write_text(table.render(results), encoding="utf-8", newline="\n")
+                (out / "results.md").write_text(table.render(results), encoding="utf-8", newline="\n")
     picture.draw(results, out / "results.png")
     _say(f"{results['minutes']:.0f} minutes; the table is in {out / 'results.md'}")
 
@@ -117,7 +120,7 @@ def fill(bench: Bench, row: Row, number: int, system: System, results: dict[str,
     began = time.monotonic()
     try:
         found = bench.measure(row.key, system)
-    except Failed as e:
+    except (Failed, UserError, OSError, ValueError, subprocess.SubprocessError) as e:
         cell["reason"] = str(e)
         said = f"none: {e}"
     else:

@@ -168,8 +168,14 @@ class Bench:
     ) -> Unit:
         """Translate the first sentences of the test set."""
         self._ensure(system)
-        job = {
+        return self._run(system, self._speaking(system, count, beam, length, single, warm))
+
+    def _speaking(
+        self, system: System, count: int, beam: int, length: int, single: bool = False, warm: int = 0
+    ) -> dict[str, Any]:
+        return {
             "task": "translate",
+            "engine": "auto",
             **system.options,
             "model": str(self._model(system)),
             "text": str(self.work / f"text.{count}"),
@@ -182,12 +188,14 @@ class Bench:
             "warmup": warm,
             "threads": self.effort.threads,
         }
-        job.setdefault("engine", "auto")
-        return self._run(system, job)
 
     def _ensure(self, system: System) -> None:
         """Where no row has trained a system's model, make one quickly: forced lengths make its quality immaterial."""
-        if system.key != "ct2" and not any(self._model(system).glob("*")):
+        if any(self._model(system).glob("*")):
+            return
+        if system.key == "ct2":
+            self._run(system, self._speaking(system, 1, 1, PIECES))  # makes its random weights
+        else:
             self.trained(system, min(MAKESHIFT, self.effort.budget))
 
     def _model(self, system: System) -> Path:

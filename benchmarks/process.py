@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,13 +102,17 @@ def first_line(command: Sequence[str], text: str, env: Mapping[str, str], log: P
             command, env=env, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, encoding="utf-8"
         )
         assert process.stdin and process.stdout
-        process.stdin.write(text + "\n")
-        process.stdin.close()
+        alarm = threading.Timer(timeout, process.kill)
+        alarm.start()
+        with suppress(BrokenPipeError):  # it has ended, and its log says why
+            process.stdin.write(text + "\n")
+            process.stdin.close()
         line = process.stdout.readline()
         seconds = time.perf_counter() - began
         process.stdout.read()
         process.stdout.close()
-        process.wait(timeout)
+        process.wait()
+        alarm.cancel()
     if process.returncode or not line:
         raise Failed(last_line(log) or "wrote nothing")
     return seconds

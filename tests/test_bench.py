@@ -142,6 +142,15 @@ def job_of(program: str, tmp_path: Path, timeout: float = 20.0) -> process.Unit:
     return process.run(launcher, "bench_job", {"threads": 1, "x": 3}, log, timeout, openmp=True)
 
 
+def test_start_up_is_timed_to_the_first_line(tmp_path: Path) -> None:
+    echo = "import sys, time; print(input(), flush=True); time.sleep(0.5); print('later')"
+    began = time.perf_counter()
+    seconds = process.first_line([sys.executable, "-c", echo], "a", os.environ, tmp_path / "log", 20.0)
+    assert 0 < seconds < time.perf_counter() - began - 0.4
+    with pytest.raises(process.Failed, match="NameError"):
+        process.first_line([sys.executable, "-c", "nothing"], "a", os.environ, tmp_path / "log", 20.0)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in for a peer's Python is a shell script")
 def test_a_process_gives_its_result_or_its_reason(tmp_path: Path) -> None:
     write = "import os\njson.dump([job['x'], os.environ['OMP_NUM_THREADS']], open(job['result'], 'w'))"
