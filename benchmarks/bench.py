@@ -15,13 +15,14 @@ import argparse
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from antiphon.errors import UserError
-from benchmarks import machine, material, picture, shapes, table
+from benchmarks import machine, material, picture, shapes, systems, table
 from benchmarks.measure import QUICK, Bench, Effort, write
 from benchmarks.peers.antiphon import sets
 from benchmarks.process import Failed
@@ -101,7 +102,7 @@ def begin(rows: list[Row], text: material.Material, effort: Effort) -> dict[str,
     """Results without measurements."""
     lengths = text.source_lengths, text.target_lengths
     return {
-        "command": " ".join(["python -m benchmarks.bench", *sys.argv[1:]]),
+        "command": command(sys.argv[1:]),
         "commit": machine.commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": machine.describe(effort.threads),
@@ -121,7 +122,7 @@ def fill(bench: Bench, row: Row, number: int, system: System, results: dict[str,
     try:
         found = bench.measure(row.key, system)
     except (Failed, UserError, OSError, ValueError, subprocess.SubprocessError) as e:
-        cell["reason"] = str(e)
+        cell["reason"] = without_paths(str(e), bench.work)
         said = f"none: {e}"
     else:
         cell["values"][str(number)] = found.value
@@ -129,6 +130,21 @@ def fill(bench: Bench, row: Row, number: int, system: System, results: dict[str,
         cell["details"][str(number)] = found.details
         said = f"{found.value:,.4g} {row.unit}"
     _say(f"{row.key}, round {number + 1}: {system.name}: {said} ({time.monotonic() - began:.0f} s)")
+
+
+def command(words: Sequence[str]) -> str:
+    """The command that makes these results, without this machine's folders."""
+    folders = {i for i, word in enumerate(words) if word.partition("=")[0] in ("--work", "--out")}
+    following = {i + 1 for i in folders if "=" not in words[i]}
+    kept = [word for i, word in enumerate(words) if i not in folders | following]
+    return " ".join(["python -m benchmarks.bench", *kept])
+
+
+def without_paths(text: str, work: Path) -> str:
+    """A reason for people elsewhere."""
+    for folder, name in ((work, "WORK"), (systems.peers_folder(), "PEERS"), (machine.ROOT, "."), (Path.home(), "~")):
+        text = text.replace(str(folder), name)
+    return text
 
 
 def _say(text: str) -> None:

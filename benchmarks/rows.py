@@ -57,7 +57,7 @@ def all_rows(long_peers: bool = False, minutes: float = MINUTES) -> list[Row]:
             [*systems.precisions(), ONMT, EOLE], [Goal(times=3)], most=2,
         ),
         Row(
-            "bleu", f"BLEU of test 2016 after {minutes:g} minutes", "BLEU, beam 5",
+            "bleu", f"BLEU of test 2016 after {minutes:.2g} minutes", "BLEU, beam 5",
             "training from scratch; cutting the text into pieces not counted for anybody; cased, detokenised",
             scored, [Goal(value=33)], most=1,
         ),

@@ -245,6 +245,14 @@ def test_without_data_the_benchmark_says_so(
     assert ended.value.code == 2 and "ANTIPHON_DATA is not set" in capsys.readouterr().err
 
 
+def test_results_name_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--rows", "bleu", "--work", "/a b", "--out=/c", "--quick"]
+    assert bench.command(words) == "python -m benchmarks.bench --rows bleu --quick"
+    monkeypatch.setenv(systems.PEERS, "/opt/others")
+    text = f"{tmp_path}/models: missing; /opt/others/eole/x.py: wrong"
+    assert bench.without_paths(text, tmp_path) == "WORK/models: missing; PEERS/eole/x.py: wrong"
+
+
 def test_unknown_rows_are_refused() -> None:
     with pytest.raises(UserError, match="no row is called so; there are train-small"):
         bench.chosen(bench.arguments(["--rows", "beam,speed"]), QUICK)
