@@ -26,8 +26,9 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
     rows = [row for row in with_memory(results["rows"]).values() if any(c["values"] for c in row["cells"].values())]
     if not rows:
         return
-    lines = -(-len(rows) // COLUMNS)
-    figure, axes = pyplot.subplots(lines, COLUMNS, figsize=(15, 0.6 + 3.2 * lines), squeeze=False)
+    columns = min(COLUMNS, len(rows))
+    lines = -(-len(rows) // columns)
+    figure, axes = pyplot.subplots(lines, columns, figsize=(7.5 * columns, 0.6 + 3.2 * lines), squeeze=False)
     for axis, row in zip(axes.flat, rows, strict=False):
         _panel(axis, row)
     for axis in list(axes.flat)[len(rows) :]:
