@@ -9,7 +9,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 PINNED = -c constraints.txt
 TORCH = $(shell grep '^torch==' constraints.txt)
 
-.PHONY: help demo test check memory clean
+.PHONY: help demo test check memory bench peers clean
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
@@ -28,6 +28,12 @@ check: $(VENV)/installed-dev ## format, lint and strict types
 
 memory: $(VENV)/installed ## peak memory of preparing and reading 5 million pairs
 	$(BIN)/python benchmarks/memory.py --pairs 5000000
+
+bench: $(VENV)/installed ## speed and score against the peers and the machine's limit; ARGS=--quick tries it out
+	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+peers: $(VENV)/installed ## install the peers for bench, each apart, below benchmarks/.peers or ANTIPHON_PEERS
+	$(BIN)/python -m benchmarks.peers.install
 
 clean: ## remove .venv, the demo's model and caches; your own models stay
 	rm -rf $(VENV) demo-model build dist antiphon.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

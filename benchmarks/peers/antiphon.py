@@ -1,0 +1,124 @@
+"""Antiphon: its public `train` and `Seq2Seq`, in this project's own environment."""
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.watch import Job, Over, Watch, main, read, translate
+
+
+def sets(shape: dict[str, Any]) -> list[str]:
+    """The configuration of a benchmark's shape, as `antiphon train --set` takes it."""
+    attends = bool(shape["attention"])
+    values: dict[str, Any] = {
+        "text.kind": "bpe", "text.size": shape["vocabulary"], "text.joint": True,
+        "model.cell": "lstm", "model.embedding": shape["embedding"],
+        "model.encoder_hidden": shape["encoder_hidden"], "model.encoder_layers": shape["layers"],
+        "model.bidirectional": shape["directions"] == 2, "model.bridge": "last",
+        "model.decoder": "input_feeding" if attends else "initial",
+        "model.decoder_hidden": shape["decoder_hidden"], "model.decoder_layers": shape["layers"],
+        "model.score": "additive", "model.attention_size": shape["attention"] or 1,
+        "model.readout": "tanh" if attends else "linear", "model.tie": "none",
+        "model.dropout_embedding": 0.3, "model.dropout_recurrent": 0.3, "model.dropout_output": 0.3,
+        "train.optimiser": "adam", "train.learning_rate": 0.001, "train.clip": 1.0,
+        "train.batch": 128, "train.batch_unit": "sentences",
+    }  # fmt: skip
+    return [f"{key}={json.dumps(value)}" for key, value in values.items()]
+
+
+def _config(job: Job) -> Any:
+    from antiphon import config
+
+    chosen = [] if job["preset"] else sets(job["shape"])
+    run = {
+        "train.threads": job["threads"],
+        "train.precision": job["precision"],
+        "train.valid_start": 1_000_000.0,  # decode the development set once, when the training is over
+        "train.patience": 0,
+        "train.tensorboard": False,
+        "train.epochs": float(job.get("epochs", 1_000_000.0)),
+        "train.minutes": job.get("budget", 0) / 60,
+    }
+    over = {"data": {"train": [job["train"]], "valid": [job["valid"]]}}
+    return config.load(job["preset"], sets=[*chosen, *(f"{k}={json.dumps(v)}" for k, v in run.items())], over=over)
+
+
+def train(job: Job) -> dict[str, Any]:
+    """Train with a clock in the place of the progress bar."""
+    from antiphon import train as training
+    from antiphon.batches import epoch_batches
+    from antiphon.progress import Reporter
+    from antiphon.sizes import parameters
+    from antiphon.store import Store
+
+    config, out, watch = _config(job), Path(job["out"]), Watch(job)
+    sizes: list[int] = []  # target pieces of each update
+
+    def extend() -> None:
+        store = Store.open(out / "run" / "data" / "train")
+        epoch, t = len(passes), config.train
+        lengths = store.lengths(epoch % store.copies)
+        passes.append(int(lengths[1].sum()) + len(lengths[1]))
+        for rows in epoch_batches(*lengths, size=t.batch, unit=t.batch_unit, seed=t.seed, epoch=epoch):
+            sizes.append(int(lengths[1][rows].sum()) + len(rows))
+
+    class Clock(Reporter):
+        """Reads the time after every update."""
+
+        def show(self, stage: str, done: float, total: float | None, detail: str = "") -> None:
+            if stage == "training":
+                while len(sizes) <= done:
+                    extend()
+                watch.begin(sizes[int(done)])
+
+    passes: list[int] = []  # target pieces of each pass
+    if job.get("budget"):
+        watch.budget = 1e9  # the option train.minutes ends it
+    with suppress(Over):
+        training.train(config, out, "make bench", Clock(quiet=True))
+    sides = [_vocabulary(path) for path in sorted((out / "run" / "data").glob("tokenizer*.json"))]
+    weights = parameters(config.model, sides[0], sides[-1])
+    if job.get("budget"):
+        _export(out, job["train"])
+    return watch.result() | {"weights": weights, "pass_pieces": passes[0]}
+
+
+def _export(out: Path, train: str) -> None:
+    """Write the graphs, and a shortlist where this version has them."""
+    from antiphon.corpus import read as pairs
+    from antiphon.export import export
+
+    learnt: dict[str, Any] = {"training": pairs(train)} if "training" in signature(export).parameters else {}
+    export(out, **learnt)
+
+
+def _vocabulary(path: Path) -> int:
+    from antiphon.text import Tokenizer
+
+    return len(Tokenizer.from_json(path.read_text("utf-8"), str(path)))
+
+
+def speak(job: Job) -> dict[str, Any]:
+    """Translate raw text; cutting it into pieces is timed with it."""
+    from antiphon import Seq2Seq
+
+    options: dict[str, Any] = {"beam": job["beam"], "batch": job["batch"]}
+    if job["length"]:
+        options |= {"min_length": job["length"], "max_length": job["length"]}
+    opening: dict[str, Any] = {"device": "cpu", "threads": job["threads"], "engine": job["engine"]}
+    if job.get("shortlist"):
+        opening["shortlist"] = True
+    model = Seq2Seq.load(job["model"], **opening)
+
+    def run(lines: list[str]) -> Sequence[Any]:
+        found = model.generate(lines, **options)
+        return [(result.text, result) for result in found]
+
+    return translate(job, read(job["text"]), run, lambda out: len(out[1].pieces), lambda out: str(out[0]))
+
+
+if __name__ == "__main__":
+    main(train, speak)

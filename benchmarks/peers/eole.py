@@ -1,0 +1,108 @@
+"""Eole: its own trainer and predictor, called as its commands call them.
+
+What has to be helped: its architecture `rnn` takes no encoder in two directions, so the architecture is `custom`; and
+without attention its loss wants a view of a decoder's output that PyTorch cannot give.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.watch import Job, Watch, main, read, translate
+
+
+def _training(job: Job) -> dict[str, Any]:
+    data, shape = Path(job["data"]), job["shape"]
+    sizes = {"layers": shape["layers"], "hidden_size": shape["decoder_hidden"]}
+    return {
+        "data": {"corpus": {"path_src": str(data / "train.src"), "path_tgt": str(data / "train.tgt")}},
+        "src_vocab": str(data / "vocabulary.txt"),
+        "tgt_vocab": str(data / "vocabulary.txt"),
+        "share_vocab": False,
+        "seed": 1,
+        "report_every": 1000,
+        "model": {
+            "architecture": "custom",
+            "embeddings": {"word_vec_size": shape["embedding"], "position_encoding_type": None},
+            "encoder": {"encoder_type": "brnn" if shape["directions"] == 2 else "rnn", "rnn_type": "LSTM", **sizes},
+            "decoder": {
+                "decoder_type": "rnn",
+                "rnn_type": "LSTM",
+                "global_attention": "mlp" if shape["attention"] else None,
+                **sizes,
+            },
+            "hidden_size": shape["decoder_hidden"],
+            "input_feed": int(bool(shape["attention"])),
+        },
+        "training": {
+            "model_path": job["out"],
+            "compute_dtype": "fp32",
+            "batch_type": "sents",
+            "batch_size": 128,
+            "normalization": "tokens",
+            "bucket_size": job["pairs"],
+            "num_workers": 0,
+            "optim": "adam",
+            "learning_rate": 0.001,
+            "max_grad_norm": 1.0,
+            "dropout": [0.3],
+            "train_steps": 1_000_000,
+            "valid_steps": 1_000_000,
+            "save_checkpoint_steps": 1_000_000,
+        },
+    }
+
+
+def train(job: Job) -> dict[str, Any]:
+    import torch
+    from eole.bin.run.train import train as run
+    from eole.config.run import TrainConfig
+    from eole.trainer import Trainer
+    from eole.utils.loss import LossCompute
+
+    torch.set_num_threads(job["threads"])
+    LossCompute._bottle = lambda self, output: output.reshape(-1, output.size(2))
+    watch, inner, weights = Watch(job), Trainer.train, 0
+
+    def watched(self: Any, batches: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal weights
+        weights = sum(p.numel() for p in self.model.parameters())
+        padding = self.train_loss.padding_idx
+        return inner(
+            self,
+            watch.until_over(batches, lambda batch: int(batch[0]["tgt"][:, 1:].ne(padding).sum())),
+            *args,
+            **kwargs,
+        )
+
+    Trainer.train = watched
+    run(TrainConfig(**_training(job)))
+    return watch.result() | {"weights": weights}
+
+
+def speak(job: Job) -> dict[str, Any]:
+    import torch
+    from eole.config.run import PredictConfig
+    from eole.inference_engine import InferenceEnginePY
+
+    torch.set_num_threads(job["threads"])
+    lengths = {"min_length": job["length"], "max_length": job["length"], "max_length_ratio": 0.0}
+    engine = InferenceEnginePY(
+        PredictConfig(
+            model_path=job["model"],
+            src=job["source"],
+            beam_size=job["beam"],
+            batch_size=job["batch"],
+            batch_type="sents",
+            **(lengths if job["length"] else {"max_length": 100}),
+        )
+    )
+
+    def run(lines: list[str]) -> Sequence[str]:
+        return [found[0] for found in engine.infer_list(lines)[2]]
+
+    return translate(job, read(job["source"]), run)
+
+
+if __name__ == "__main__":
+    main(train, speak)

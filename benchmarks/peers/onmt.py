@@ -1,0 +1,126 @@
+"""OpenNMT-py: its own trainer and translator, called as its commands call them.
+
+What has to be helped: its checkpoints do not load on a current PyTorch unless the environment says so (the driver sets
+it), batches of like length need a bucket as large as the corpus, and two transforms that nobody asks for import large
+packages, for which empty modules stand in.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from benchmarks.peers.watch import Job, Watch, main, read, translate
+
+
+def _options(parser_options: Any, values: dict[str, Any]) -> Any:
+    from onmt.utils.parse import ArgumentParser
+
+    parser = ArgumentParser()
+    parser_options(parser)
+    arguments: list[str] = []
+    for name, value in values.items():
+        if value is not True:
+            arguments += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
+        else:
+            arguments.append(f"--{name}")
+    return parser.parse_args(arguments)
+
+
+def _training(job: Job) -> dict[str, Any]:
+    data, shape = Path(job["data"]), job["shape"]
+    out = Path(job["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    config = out / "data.yaml"
+    corpus = {"path_src": data / "train.src", "path_tgt": data / "train.tgt", "transforms": "[]"}
+    config.write_text("data:\n  corpus:\n" + "".join(f"    {k}: {v}\n" for k, v in corpus.items()), encoding="utf-8")
+    return {
+        "config": config,
+        "src_vocab": data / "vocabulary.txt",
+        "tgt_vocab": data / "vocabulary.txt",
+        "save_model": out / "model",
+        "encoder_type": "brnn" if shape["directions"] == 2 else "rnn",
+        "decoder_type": "rnn",
+        "rnn_type": "LSTM",
+        "word_vec_size": shape["embedding"],
+        "hidden_size": shape["decoder_hidden"],
+        "layers": shape["layers"],
+        "global_attention": "mlp" if shape["attention"] else "none",
+        "input_feed": int(bool(shape["attention"])),
+        "dropout": [0.3],
+        "batch_type": "sents",
+        "batch_size": 128,
+        "normalization": "tokens",
+        "bucket_size": job["pairs"],
+        "num_workers": 0,
+        "optim": "adam",
+        "learning_rate": 0.001,
+        "max_grad_norm": 1,
+        "train_steps": 1_000_000,
+        "valid_steps": 1_000_000,
+        "save_checkpoint_steps": 1_000_000,
+        "report_every": 1000,
+        "seed": 1,
+    }
+
+
+def train(job: Job) -> dict[str, Any]:
+    import torch
+    from onmt.bin.train import train as run
+    from onmt.opts import train_opts
+    from onmt.trainer import Trainer
+
+    torch.set_num_threads(job["threads"])
+    watch, inner, weights = Watch(job), Trainer.train, 0
+
+    def watched(self: Any, batches: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal weights
+        weights = sum(p.numel() for p in self.model.parameters())
+        padding = self.train_loss.padding_idx
+        return inner(
+            self,
+            watch.until_over(batches, lambda batch: int(batch[0]["tgt"][:, 1:, 0].ne(padding).sum())),
+            *args,
+            **kwargs,
+        )
+
+    Trainer.train = watched
+    run(_options(train_opts, _training(job)))
+    return watch.result() | {"weights": weights}
+
+
+def speak(job: Job) -> dict[str, Any]:
+    import torch
+    from onmt.inference_engine import InferenceEnginePY
+    from onmt.opts import translate_opts
+    from onmt.utils.parse import ArgumentParser
+
+    torch.set_num_threads(job["threads"])
+    model = max(Path(job["model"]).glob("model_step_*.pt"), key=lambda path: path.stat().st_mtime)
+    lengths = {"min_length": job["length"], "max_length": job["length"]} if job["length"] else {"max_length": 100}
+    values = {
+        "model": model,
+        "src": job["source"],
+        "output": Path(job["model"]) / "output.txt",
+        "beam_size": job["beam"],
+        "batch_size": job["batch"],
+        "batch_type": "sents",
+    }
+    options = _options(translate_opts, values | lengths)
+    ArgumentParser.validate_translate_opts(options)
+    ArgumentParser._get_all_transform_translate(options)
+    ArgumentParser._validate_transforms_opts(options)
+    ArgumentParser.validate_translate_opts_dynamic(options)
+    engine = InferenceEnginePY(options)
+
+    def run(lines: list[str]) -> Sequence[str]:
+        return [found[0] for found in engine.infer_list(lines)[1]]
+
+    return translate(job, read(job["source"]), run)
+
+
+if __name__ == "__main__":
+    for absent in ("spacy", "ahocorasick", "fasttext"):  # of the transforms `terminology` and `clean`
+        sys.modules.setdefault(absent, ModuleType(absent))
+    main(train, speak)
