@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "antiphon"
 
 ORDER = [
     "errors", "config", "sizes", "vocabulary", "text", "lines", "corpus", "inspection", "store", "batches", "prepare",
-    "engine", "hypothesis", "search", "writing", "metrics", "significance", "report", "folder", "onnx_engine",
+    "engine", "hypothesis", "search", "writing", "metrics", "significance", "report", "folder",
+    "shortlist", "onnx_engine", "result",
     "nn.dropout", "nn.recurrent", "nn.attention", "nn.encoder", "nn.decoder", "nn.kernels", "nn.initialise", "nn.model",
     "torch_engine", "seq2seq", "progress", "machine", "optim", "checkpoint", "log", "validate", "run", "train",
     "onnx_graph", "onnx_model", "export", "recipe", "dates", "demo", "options", "guard", "output", "cli",
@@ -20,8 +21,8 @@ ORDER = [
 # What a user of a trained model imports; it must not need the extra `train`.
 RUNTIME = [
     "errors", "config", "sizes", "vocabulary", "text", "lines", "corpus", "inspection", "store", "batches", "prepare",
-    "engine", "hypothesis", "search", "writing", "metrics", "significance", "report", "folder", "onnx_engine",
-    "seq2seq", "progress", "options", "guard", "output", "cli",
+    "engine", "hypothesis", "search", "writing", "metrics", "significance", "report", "folder",
+    "shortlist", "onnx_engine", "result", "seq2seq", "progress", "options", "guard", "output", "cli",
 ]  # fmt: skip
 
 
