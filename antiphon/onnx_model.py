@@ -408,8 +408,8 @@ class _Step:
                     branch.output(f"{branch.prefix}{name}", value, INT if name == "ids" else FLOAT, "N", name)
             given = g.op("Greater", g.op("Size", b), g.constant(np.array(0), "none"))
             found = g.ops("If", 3, given, then_branch=some.finished("some"), else_branch=every.finished("every"))
-        for name, value, size in zip(("scores", "ids", "asked"), found, ("k", "k", 1), strict=True):
-            g.output(name, value, INT if name == "ids" else FLOAT, "N", size)
+        for name, value in zip(("scores", "ids", "asked"), found, strict=True):
+            g.output(name, value, INT if name == "ids" else FLOAT, "N", 1 if name == "asked" else "k")
         if self.alpha:
             g.output("attention", self.alpha, FLOAT, "B", "K", "S")
 

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Candidate", "Result", "Seq2Seq"]
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 WINDOW = 16  # batches of texts read ahead and sorted by length
 SCORED = 1 << 14  # source and target pieces, padding included, of a batch that is scored
