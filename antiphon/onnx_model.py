@@ -397,6 +397,7 @@ class _Step:
         if not shortlist:
             found = self.best(g, words.logits(g, self.readouts), words.size)
         else:
+            self.readouts = g.op("Identity", self.readouts)  # branches cannot read what is an output too
             R, kind = words.weight.shape[1], TensorProto.INT8 if g.int8 else FLOAT
             w, b = g.input("words.weight", kind, R, "W"), g.input("words.bias", FLOAT, "W")
             scale = [g.input("words.scale", FLOAT, "W")] if g.int8 else []
