@@ -190,7 +190,7 @@ def generate(
     with ExitStack() as stack:
         output = stack.enter_context(whole_file(out)) if out else sys.stdout
         links = stack.enter_context(whole_file(alignments)) if alignments else None
-        shown = file != "-" and not (out is None and sys.stdout.isatty())
+        shown = not live and not (out is None and sys.stdout.isatty())
         for number, result in enumerate(watched(results, shown), start=1):
             print(*result_lines(number, result, nbest or 1, as_json), sep="\n", file=output, flush=True)
             if links:
