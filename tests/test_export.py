@@ -11,6 +11,7 @@ from test_onnx_engine import saved
 
 from antiphon import export as exporting
 from antiphon import folder, onnx_model
+from antiphon.engine import Engine
 from antiphon.errors import UserError
 from antiphon.export import export, parity, warnings
 from antiphon.onnx_engine import OnnxEngine
@@ -137,11 +138,12 @@ def test_the_best_of_a_large_vocabulary_are_the_best(tmp_path: Path, monkeypatch
     export(tmp_path)
     tokens, parents = np.full((2, 1), BOS), np.zeros((2, 1), np.int64)
     sources = [[4, EOS], [5, 6, EOS]]
+    engines: list[Engine] = [OnnxEngine(tmp_path, threads=1), wanted]
     for k in (1, 2, 5, 9):
-        steps = [e.step(e.start(sources), tokens, parents, k)[0] for e in (OnnxEngine(tmp_path, threads=1), wanted)]
+        steps = [engine.step(engine.start(sources), tokens, parents, k)[0] for engine in engines]
         assert (steps[0].ids == steps[1].ids).all()
         np.testing.assert_allclose(steps[0].scores, steps[1].scores, atol=1e-5)
-    last, _ = (engine := OnnxEngine(tmp_path, threads=1)).step(engine.start(sources), tokens, parents, 11)
+    last, _ = engines[0].step(engines[0].start(sources), tokens, parents, 11)
     assert last.ids.max() < 11 and (last.scores[..., 9:] == -np.inf).all()
 
 
