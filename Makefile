@@ -9,10 +9,10 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 PINNED = -c constraints.txt
 TORCH = $(shell grep '^torch==' constraints.txt)
 
-.PHONY: help demo test check memory bench peers clean
+.PHONY: help demo test test-runtime check memory stream bench peers precision clean
 
 help: ## these lines
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/installed ## set up .venv, train a model that translates dates, score it and show what to type next
 	@$(BIN)/antiphon demo
@@ -20,6 +20,9 @@ demo: $(VENV)/installed ## set up .venv, train a model that translates dates, sc
 
 test: $(VENV)/installed-dev ## set up .venv and run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+test-runtime: $(VENV)/installed-dev ## install the runtime, without PyTorch, in a new environment, and test it there
+	ANTIPHON_RUNTIME=1 $(BIN)/python -m pytest -n 0 -s tests/test_runtime.py
 
 check: $(VENV)/installed-dev ## format, lint and strict types
 	$(BIN)/ruff format --check .
@@ -29,11 +32,17 @@ check: $(VENV)/installed-dev ## format, lint and strict types
 memory: $(VENV)/installed ## peak memory of preparing and reading 5 million pairs
 	$(BIN)/python benchmarks/memory.py --pairs 5000000
 
+stream: $(VENV)/installed ## memory while a million lines go through a pipe
+	$(BIN)/python benchmarks/stream.py --lines 1000000
+
 bench: $(VENV)/installed ## speed and score against the peers and the machine's limit; ARGS=--quick tries it out
 	$(BIN)/python -m benchmarks.bench $(ARGS)
 
 peers: $(VENV)/installed ## install the peers for bench, each apart, below benchmarks/.peers or ANTIPHON_PEERS
 	$(BIN)/python -m benchmarks.peers.install
+
+precision: $(VENV)/installed ## whether bfloat16 products cost quality: three seeds each, on the folder ANTIPHON_DATA
+	$(BIN)/python benchmarks/precision.py --out benchmarks/precision.json
 
 clean: ## remove .venv, the demo's model and caches; your own models stay
 	rm -rf $(VENV) demo-model build dist antiphon.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

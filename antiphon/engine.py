@@ -16,7 +16,7 @@ class Step(NamedTuple):
     """What the model says after reading one more token of every hypothesis."""
 
     scores: NDArray[np.float32]  # [B, K, k]  log p of the k best next tokens, best first
-    ids: NDArray[np.int64]  # [B, K, k]  those tokens, all different within a row
+    ids: NDArray[np.int64]  # [B, K, k]  those tokens, all different within a row but where log p = -inf
     asked: NDArray[np.float32]  # [B, K]  log p of the tokens in `ask`; without meaning where nothing was asked
     attention: NDArray[np.float32] | None  # [B, K, S]  alpha_t of this step, 0 on padding; None without attention
 
@@ -31,6 +31,11 @@ class Engine(Protocol):
     @property
     def vocabulary(self) -> int:
         """Number of target tokens, specials included."""
+        ...
+
+    @property
+    def workers(self) -> int:
+        """Batches that are best searched at the same time, each in a thread of its own."""
         ...
 
     def start(self, sources: Sequence[Sequence[int]]) -> State:

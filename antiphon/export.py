@@ -4,9 +4,10 @@ Needs neither PyTorch nor a network, only the package `onnx`; see `onnx_engine` 
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,21 @@ from antiphon import folder as model_folder
 from antiphon.config import Config
 from antiphon.errors import UserError
 from antiphon.onnx_engine import FOLDER, FORMAT, GRAPHS, META, VERSION, OnnxEngine, fingerprint
+from antiphon.onnx_engine import shortlist as read_shortlist
 from antiphon.seq2seq import Seq2Seq
+from antiphon.shortlist import FILE, Shortlist
 from antiphon.store import FULL
+from antiphon.text import EOS
 
 if TYPE_CHECKING:
     from antiphon.onnx_graph import Weights
 
+APART = 1e-4  # nats, above which float32's log p are warned about
+LOSS = 0.3  # BLEU, above which a loss is warned about
+ENGINES = {"float32": "onnx", "int8": "onnx-int8"}
 LIMIT = (1 << 31) - 1  # bytes of a Protocol Buffers file
 TEXTS = 64  # texts that are compared at a time
+ALIGNED = 1024  # pairs that are aligned at a time
 
 
 @dataclass(frozen=True)
@@ -35,16 +43,21 @@ class Report:
     files: Mapping[str, int]  # bytes by file name
 
 
-def export(folder: str | Path, precision: Sequence[str] = ("float32", "int8")) -> Report:
+def export(
+    folder: str | Path,
+    precision: Sequence[str] = ("float32", "int8"),
+    training: Iterable[tuple[str, str]] | None = None,
+) -> Report:
     """Write a model folder's ONNX graphs into its subfolder `onnx`, in place of those that were there.
 
     Args:
         folder: the model folder.
         precision: `float32`, `int8` or both.
+        training: pairs of texts, from whose alignments a shortlist is learnt, which is written too; None: none.
 
     Raises:
         UserError: the folder cannot be opened, a precision is unknown, `onnx` is not installed, a graph would be above
-            2 GiB, or the disk is full.
+            2 GiB, the disk is full, or a shortlist is asked of a model without attention.
     """
     unknown = [name for name in precision if name not in GRAPHS]
     if unknown or not precision:
@@ -60,10 +73,19 @@ def export(folder: str | Path, precision: Sequence[str] = ("float32", "int8")) -
         "precisions": list(precision),
         "vocabulary": len(opened.target),
         "weights": fingerprint(opened.path / model_folder.WEIGHTS),
+        "shortlist": training is not None,
     }
     try:
         path.mkdir(exist_ok=True)
-        files = _replace(path, _contents(graph, opened.config, weights, precision), meta)
+        contents = _contents(graph, opened.config, weights, precision, training is not None)
+        files = _replace(path, contents, meta)
+        if training is not None:
+            # The graphs are those that align: they need no PyTorch.
+            found = _aligned(Seq2Seq.load(opened.path, engine=ENGINES[precision[0]]), training)
+            content = Shortlist.learn(found, len(opened.source)).contents()
+            _partial(path, FILE).write_bytes(content)
+            _partial(path, FILE).replace(path / FILE)
+            files[FILE] = len(content)
     except KeyError as e:
         raise UserError(f"{opened.path / model_folder.WEIGHTS}: has no weight {e}: copy the folder again") from e
     except OSError as e:
@@ -89,9 +111,9 @@ def parity(
         **options: of the search; see `Seq2Seq.generate`.
 
     Returns:
-        For `torch` and each exported precision: `texts`; `equal`, the share of outputs that are the same as PyTorch's;
-        `difference`, the largest difference of log p in nats for one piece of PyTorch's outputs; `bleu` where there
-        are references.
+        For `torch`, each exported precision, and each with the shortlist if there is one: `texts`; `equal`, the share
+        of outputs that are the same as PyTorch's; `difference`, the largest difference of log p in nats for one piece
+        of PyTorch's outputs, which no shortlist changes; `bleu` where there are references.
 
     Raises:
         UserError: the folder cannot be opened or was not exported, or references are not as many as sources.
@@ -101,9 +123,10 @@ def parity(
     exported = [name for name, files in GRAPHS.items() if (Path(folder) / FOLDER / files[0]).exists()]
     engines = {name: OnnxEngine(folder, name, threads) for name in exported or ["float32"]}
     model = Seq2Seq.load(folder, device="cpu", threads=threads)
-    models = {"torch": model} | {
-        name: Seq2Seq(engine, model.config, model.source, model.target) for name, engine in engines.items()
-    }
+    models = {"torch": model} | {name: replace(model, engine=engine) for name, engine in engines.items()}
+    if (Path(folder) / FOLDER / FILE).exists():
+        listed = read_shortlist(Path(folder), len(model.source), len(model.target))
+        models |= {f"{name}, shortlist": replace(models[name], shortlist=listed) for name in engines}
     wanted = [result.text for result in model.generate(sources, batch=TEXTS, **options)]
     log_p = [result.token_log_probs for result in model.score(sources, wanted)]
     report = {}
@@ -116,6 +139,29 @@ def parity(
         if references is not None:
             report[name]["bleu"] = metrics.measure(["bleu"], found, references)["bleu"].value
     return report
+
+
+def warnings(report: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    """What in a parity report asks for attention, for people."""
+    for name, row in report.items():
+        if name == "float32" and row["difference"] > APART:
+            yield f"float32 differs from PyTorch by {row['difference']:.1e} in log p; please report this"
+        lost = report["torch"].get("bleu", 0.0) - row.get("bleu", 0.0)
+        if lost > LOSS:
+            yield f"{name} loses {lost:.2f} BLEU; use --engine onnx where that matters"
+
+
+def _aligned(model: Seq2Seq, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[list[int], list[int]]]:
+    """The target pieces of each pair and the source pieces that they looked at, by the model's own attention."""
+    pairs = iter(pairs)
+    while some := list(islice(pairs, ALIGNED)):
+        sources, targets = zip(*some, strict=True)
+        cut = zip(model.source.encode_ids(sources), model.target.encode_ids(targets), strict=True)
+        for (source, target), result in zip(cut, model.score(sources, targets), strict=True):
+            if result.attention is None:
+                raise UserError("a shortlist is learnt from attention, and this model has none: export without it")
+            looked = result.attention[: len(target)].argmax(axis=1)  # the last column is EOS's
+            yield target, [[*source, EOS][s] if s < result.attention.shape[1] - 1 else EOS for s in looked]
 
 
 def _named(config: Config, weights: "Weights") -> "Weights":
@@ -138,11 +184,13 @@ def _graph_module() -> Any:
     return onnx_model
 
 
-def _contents(graph: Any, config: Config, weights: "Weights", precision: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+def _contents(
+    graph: Any, config: Config, weights: "Weights", precision: Sequence[str], shortlist: bool
+) -> Iterator[tuple[str, bytes]]:
     """The graphs one after the other, as a large one fills the memory."""
     for name in precision:
         for file, make in zip(GRAPHS[name], (graph.encoder, graph.step), strict=True):
-            model = make(config.model, weights, name == "int8")
+            model = make(config.model, weights, name == "int8", shortlist)
             size = model.ByteSize()
             if size > LIMIT:
                 raise UserError(
@@ -160,7 +208,7 @@ def _replace(path: Path, contents: Iterator[tuple[str, bytes]], meta: Mapping[st
             _partial(path, name).write_bytes(content)
         _partial(path, META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
         (path / META).unlink(missing_ok=True)  # until all is renamed, the folder has graphs of two models
-        for file in {file for files in GRAPHS.values() for file in files} - set(sizes):
+        for file in {FILE, *(file for files in GRAPHS.values() for file in files)} - set(sizes):
             (path / file).unlink(missing_ok=True)
         for name in [*sizes, META]:
             _partial(path, name).replace(path / name)

@@ -14,13 +14,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
-import zstandard
-
 from antiphon.errors import UserError
 
 LONGEST_LINE = 1 << 24  # bytes; more is not a line of text
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-UNPACKING_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
+UNPACKING_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error)
 FOREIGN = {  # first bytes -> what such a file is, and what to do with it
     b"PAR1": "a Parquet file; read it with hf:FOLDER:train",
     b"ARROW1": "an Arrow file; read it with hf:FOLDER:train",
@@ -159,6 +157,11 @@ class _Zstandard(io.RawIOBase):
     """Unpacked bytes of Zstandard frames; unlike the library's own reader it notices a cut end."""
 
     def __init__(self, packed: IO[bytes]) -> None:
+        try:
+            import zstandard
+        except ModuleNotFoundError as e:
+            raise UserError("to read Zstandard files a package is needed: pip install zstandard") from e
+        self.library = zstandard
         self.packed = packed
         self.ready = memoryview(b"")
         self.frame: Any = None  # what unpacks the frame begun; None between frames
@@ -186,6 +189,9 @@ class _Zstandard(io.RawIOBase):
                 raise EOFError("the file ends before its last frame does")
             if not data:
                 return False
-            self.frame = self.frame or zstandard.ZstdDecompressor().decompressobj()
-            self.ready = memoryview(self.frame.decompress(data))
+            self.frame = self.frame or self.library.ZstdDecompressor().decompressobj()
+            try:
+                self.ready = memoryview(self.frame.decompress(data))
+            except self.library.ZstdError as e:
+                raise zlib.error(str(e)) from e
         return True

@@ -256,8 +256,10 @@ def _sacrebleu(metric: Metric, outputs: list[str], references: list[list[str]]) 
 
 def _rouge(name: str) -> Callable[[list[str], list[list[str]], _How], Counts]:
     def count(outputs: list[str], references: list[list[str]], how: _How) -> Counts:
-        from rouge_score.rouge_scorer import RougeScorer
-
+        try:
+            from rouge_score.rouge_scorer import RougeScorer
+        except ModuleNotFoundError as e:
+            raise UserError("for ROUGE a package is needed: pip install rouge-score") from e
         tokens = _rouge_tokens(references, how)
         own = {"chars": _Words(ONE_CHARACTER_OR_WORD), "words": _Words(re.compile(r"\w+")), "default": None}[tokens]
         scorer = RougeScorer([name], use_stemmer=how.stem, tokenizer=own)

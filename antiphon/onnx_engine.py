@@ -2,14 +2,17 @@
 
 onnx/encoder.onnx, onnx/step.onnx               the graphs, float32 (see `export`)
 onnx/encoder.int8.onnx, onnx/step.int8.onnx     the same with int8 weights and products
+onnx/shortlist.safetensors                      candidates for source pieces, if asked for (see `shortlist`)
 onnx/meta.json                                  format, version, what was exported and from which weights
 
-Shapes: B sentences, K hypotheses a sentence, k best next pieces, S source pieces, N = B K rows.
+Shapes: B sentences, K hypotheses a sentence, k best next pieces, S source pieces, N = B K rows, W
+pieces on a shortlist.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +23,7 @@ from antiphon.batches import pad
 from antiphon.engine import Step
 from antiphon.errors import UserError
 from antiphon.folder import WEIGHTS
+from antiphon.shortlist import FILE, Shortlist
 
 FOLDER, META = "onnx", "meta.json"
 FORMAT, VERSION = "antiphon onnx", 1
@@ -30,6 +34,8 @@ GRAPHS = {
 Arrays = dict[str, NDArray[Any]]
 
 BLOCKS, BLOCK = 16, 1 << 16  # what a fingerprint reads of the weights
+LARGE = 100 << 20  # bytes of a step's graph from which its products are worth sharing among threads
+EVERY = np.empty(0, np.int64)  # no shortlist: every piece is allowed
 
 
 class OnnxState(NamedTuple):
@@ -38,6 +44,8 @@ class OnnxState(NamedTuple):
     memory: Arrays  # `memory.*`
     decoder: Arrays  # `state.*`, each [rows, ..]
     first: NDArray[np.int64]  # [B] where in these rows a sentence's hypotheses begin
+    words: Arrays  # `words.*`, the output layer's share of `allowed`, where the graphs know shortlists
+    allowed: NDArray[np.int64]  # [W] the pieces on the shortlist; empty: all pieces
 
 
 class OnnxEngine:
@@ -51,7 +59,8 @@ class OnnxEngine:
             precision: `float32`, which answers as PyTorch does, or `int8`: a quarter of the size and faster, about as
                 good. In int8 the rows of one step share the scale to which they are rounded, so what else is in the
                 batch may change the last digits of a score.
-            threads: processor threads; 0: one for each core.
+            threads: processor threads; 0: one for each core. A step is too small to be shared among them, so that each
+                works on a batch of its own (see `workers`); only of a large model all work on one.
 
         Raises:
             UserError: ONNX Runtime is not installed, or the folder was not exported, not in this precision, or before
@@ -62,7 +71,12 @@ class OnnxEngine:
         path = Path(folder) / FOLDER
         meta = _meta(path, precision)
         self._vocabulary = int(meta["vocabulary"])
-        self._encoder, self._step = (_session(path / name, threads) for name in GRAPHS[precision])
+        self._shortlist = bool(meta.get("shortlist"))
+        files = [path / name for name in GRAPHS[precision]]
+        threads = threads or _cores()
+        large = files[1].exists() and files[1].stat().st_size > LARGE
+        self.workers = 1 if large else threads
+        self._encoder, self._step = (_session(file, threads if large else 1) for file in files)
         self._memories = [output.name for output in self._encoder.get_outputs()]
         self._answers = [output.name for output in self._step.get_outputs()]
 
@@ -71,13 +85,21 @@ class OnnxEngine:
         """Number of target pieces, specials included."""
         return self._vocabulary
 
-    def start(self, sources: Sequence[Sequence[int]]) -> OnnxState:
-        """Read the sources; see `Engine.start`."""
+    def start(self, sources: Sequence[Sequence[int]], allowed: NDArray[np.int64] = EVERY) -> OnnxState:
+        """Read the sources; see `Engine.start`.
+
+        Args:
+            sources: B lists of ids, each with EOS at its end.
+            allowed: the only pieces that may follow, ascending; empty: all.
+        """
         ids = pad([np.asarray(source) for source in sources])  # [B, S]
-        found = dict(zip(self._memories, self._encoder.run(self._memories, {"sources": ids}), strict=True))
-        memory = {name: value for name, value in found.items() if name.startswith("memory.")}
-        decoder = {name: value for name, value in found.items() if name.startswith("state.")}
-        return OnnxState(memory, decoder, np.arange(len(ids)))
+        feed = {"sources": ids} | ({"allowed": allowed} if self._shortlist else {})
+        found = dict(zip(self._memories, self._encoder.run(self._memories, feed), strict=True))
+        memory, decoder, words = (
+            {name: value for name, value in found.items() if name.startswith(kind)}
+            for kind in ("memory.", "state.", "words.")
+        )
+        return OnnxState(memory, decoder, np.arange(len(ids)), words, allowed)
 
     def step(
         self,
@@ -88,25 +110,30 @@ class OnnxEngine:
         ask: NDArray[np.int64] | None = None,
     ) -> tuple[Step, OnnxState]:
         """Feed one piece to every hypothesis; see `Engine.step`."""
-        shape = B, K = tokens.shape
-        asked = np.zeros(shape, np.int64) if ask is None else ask
+        B, K = tokens.shape
+        allowed = state.allowed
+        asked = np.zeros((B, K), np.int64) if ask is None else np.ascontiguousarray(ask, np.int64)
+        if len(allowed):
+            asked = np.searchsorted(allowed[:-1], asked)  # PAD, which asks for nothing, is found somewhere
         feed = {
-            "tokens": np.ascontiguousarray(tokens, np.int64).ravel(),
-            "rows": (state.first[:, None] + parents).ravel(),
-            "k": np.array([min(k, self.vocabulary)]),
-            "ask": np.ascontiguousarray(asked, np.int64).reshape(-1, 1),
+            "tokens": np.ascontiguousarray(tokens, np.int64).reshape(-1),
+            "rows": (state.first[:, None] + parents).reshape(-1),
+            "k": np.array([min(k, len(allowed) or self.vocabulary)]),
+            "ask": asked.reshape(-1, 1),
+            **state.words,
             **state.memory,
             **state.decoder,
         }
         found = dict(zip(self._answers, self._step.run(self._answers, feed), strict=True))
+        ids = found["ids"].reshape(B, K, -1)
         step = Step(
             found["scores"].reshape(B, K, -1),
-            found["ids"].reshape(B, K, -1),
+            allowed[ids] if len(allowed) else ids,
             found["asked"].reshape(B, K),
             found.get("attention"),
         )
         after = {name: found[name.replace("state.", "next.")] for name in state.decoder}
-        return step, OnnxState(state.memory, after, np.arange(B) * K)
+        return step, state._replace(decoder=after, first=np.arange(B) * K)
 
     def keep(self, state: OnnxState, sentences: NDArray[np.int64]) -> OnnxState:
         """Let finished sentences go; see `Engine.keep`. The decoder's rows go at the next step."""
@@ -118,7 +145,21 @@ class OnnxEngine:
             decoder = {name: value[:, :longest] if name == "state.coverage" else value
                        for name, value in decoder.items()}  # fmt: skip
         memory = {name: np.ascontiguousarray(value[sentences]) for name, value in memory.items()}
-        return OnnxState(memory, decoder, state.first[sentences])
+        return state._replace(memory=memory, decoder=decoder, first=state.first[sentences])
+
+
+class Listed:
+    """An engine whose outputs keep to a shortlist, one for each batch: log p is over its pieces alone."""
+
+    def __init__(self, engine: OnnxEngine, shortlist: Shortlist, more: Collection[int] = ()) -> None:
+        """`more`: pieces that must be on the list too, as those of prefixes."""
+        self.engine, self.shortlist, self.more = engine, shortlist, more
+        self.workers, self.vocabulary = engine.workers, engine.vocabulary
+        self.step, self.keep = engine.step, engine.keep
+
+    def start(self, sources: Sequence[Sequence[int]]) -> OnnxState:
+        """Read the sources; see `Engine.start`."""
+        return self.engine.start(sources, self.shortlist.allowed(sources, self.more))
 
 
 def fingerprint(weights: Path) -> str:
@@ -141,6 +182,15 @@ def current(folder: Path) -> bool:
     return True
 
 
+def shortlist(folder: Path, sources: int, targets: int) -> Shortlist:
+    """The shortlist of a model folder whose vocabularies have so many pieces.
+
+    Raises:
+        UserError: it was exported without one, or the shortlist cannot be read.
+    """
+    return Shortlist.load(folder / FOLDER / FILE, sources, targets)
+
+
 def _meta(path: Path, precision: str) -> Mapping[str, Any]:
     """Read meta.json and see that the graphs are there and of the folder's weights."""
     file, advice = path / META, f"run: antiphon export {path.parent}"
@@ -160,6 +210,11 @@ def _meta(path: Path, precision: str) -> Mapping[str, Any]:
     return meta
 
 
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _session(path: Path, threads: int) -> Any:
     try:
         import onnxruntime  # type: ignore[import-untyped]
@@ -170,6 +225,7 @@ def _session(path: Path, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    options.enable_mem_pattern = False  # it keeps a plan for each shape that it meets, and a stream has many
     # Threads that wait by spinning take the processor from tokenizers and the search, and from other programs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

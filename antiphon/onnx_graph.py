@@ -86,6 +86,12 @@ class Graph:
         tensors = self.constant(w.T, f"{name}.int8"), self.constant(scale, f"{name}.scale")
         return self.op("DynamicQuantizeMatMul", x, *tensors, "", *b, domain=MICROSOFT)
 
+    def multiplied(self, x: str, weight: str, bias: str, scale: str = "") -> str:
+        """x [N, in] times a weight [in, out] that is no constant, and bias; int8 if it has a scale [out]."""
+        if scale:
+            return self.op("DynamicQuantizeMatMul", x, weight, scale, "", bias, domain=MICROSOFT)
+        return self.op("Add", self.op("MatMul", x, weight), bias)
+
     def embed(self, name: str, ids: str) -> str:
         """ids [..] -> embeddings [.., E]."""
         if not self.int8:

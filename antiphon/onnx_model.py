@@ -24,8 +24,11 @@ from antiphon.text import BOS, PAD
 ONNX_GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}  # i, o, f, g and z, r, n
 STEP_GATES = (0, 1, 3, 2)  # i, f, o, g: the three that go through one sigmoid side by side
 
+# From so many pieces on the k best are looked for in groups of so many.
+GROUPED, GROUP = 1024, 64
 
-def encoder(options: config.Model, weights: Weights, int8: bool) -> onnx.ModelProto:
+
+def encoder(options: config.Model, weights: Weights, int8: bool, shortlist: bool = False) -> onnx.ModelProto:
     """The encoder: sources [B, S] -> `memory.*` and the decoder's first `state.*`.
 
     Args:
@@ -33,18 +36,25 @@ def encoder(options: config.Model, weights: Weights, int8: bool) -> onnx.ModelPr
         weights: by the names of the model's parameters, tied ones under each of their names.
         int8: keep matrices in int8, row by row, and multiply in int8; the GRU, for which onnxruntime has no such
             operator, stays as it is.
+        shortlist: also take from the output layer what belongs to the pieces `allowed` [W], as `words.*`.
     """
-    return _Encoder(options, weights, int8).graph.model()
+    made = _Encoder(options, weights, int8)
+    if shortlist:
+        made.words()
+    return made.graph.model()
 
 
-def step(options: config.Model, weights: Weights, int8: bool) -> onnx.ModelProto:
+def step(options: config.Model, weights: Weights, int8: bool, shortlist: bool = False) -> onnx.ModelProto:
     """One step of the decoder; arguments as for `encoder`.
 
     Inputs: `tokens` and `rows` [N], where row n goes on from row rows[n] of the state; `ask` [N, 1]; `k` [1];
     `memory.*`, `state.*`. Outputs: `scores` and `ids` [N, k], `asked` [N, 1], with attention `attention` [B, K, S],
-    `next.*`.
+    `next.*`. With a shortlist also `words.*` go in, and if they are not empty, `ids` and `ask` count the pieces in
+    `allowed`, and p is over these alone.
     """
-    return _Step(options, weights, int8).graph.model()
+    made = _Step(options, weights, int8)
+    made.answer(shortlist)
+    return made.graph.model()
 
 
 class _Encoder:
@@ -214,6 +224,19 @@ class _Encoder:
         c = [g.linear(part, f"bridge.memory_cell.{i}") for part in c]
         return [g.op("Tanh", c[0] if CELLS[o.cell].light else g.linear(h, f"bridge.state.{i}")), *c]
 
+    def words(self) -> None:
+        """The output layer's share of some pieces, once a batch: the step multiplies by no others."""
+        g, layer = self.graph, _Words(self.graph)
+        allowed = g.input("allowed", INT, "W")
+        weight: Array = layer.weight
+        if g.int8:
+            weight, scale = quantised(weight)
+            scales = g.op("Gather", g.constant(scale, "words.scales"), allowed)
+            g.output("words.scale", scales, FLOAT, "W")
+        rows = g.op("Gather", g.constant(weight, "words"), allowed)
+        g.output("words.weight", g.op("Transpose", rows), TensorProto.INT8 if g.int8 else FLOAT, weight.shape[1], "W")
+        g.output("words.bias", g.op("Gather", g.constant(layer.bias, "words.biases"), allowed), FLOAT, "W")
+
     def zeros(self, size: int) -> str:
         g = self.graph
         return g.op("ConstantOfShape", g.op("Concat", g.op("Shape", self.lengths), g.ints(size), axis=0))
@@ -241,7 +264,7 @@ class _Step:
         self.state = {
             name: g.op("Gather", g.input(f"state.{name}", FLOAT, "before", size), rows) for name, size in sizes.items()
         }
-        self.answer(self.decoded(g.embed("target_embedding.weight", tokens)))
+        self.readouts = self.decoded(g.embed("target_embedding.weight", tokens))  # [N, R]
         for name, size in sizes.items():
             g.output(f"next.{name}", self.state[name], FLOAT, "N", size)
 
@@ -371,19 +394,61 @@ class _Step:
         r = g.linear(joined, layer) if f"{layer}.weight" in g.weights else joined
         return g.op("Tanh", r) if o.readout == "tanh" else r
 
-    def answer(self, readout: str) -> None:
+    def answer(self, shortlist: bool) -> None:
         """Log p of the k best next pieces, and of those asked for."""
         g = self.graph
-        bias = g.weights["output.bias"].copy()
-        bias[[PAD, BOS]] = -np.inf  # these are never an output
-        logits = g.product(readout, "output.weight", g.weights["output.weight"], bias)  # [N, V]
-        log_p = g.op("LogSoftmax", logits)
-        best, ids = g.ops("TopK", 2, log_p, self.k)
-        g.output("scores", best, FLOAT, "N", "k")
-        g.output("ids", ids, INT, "N", "k")
-        g.output("asked", g.op("GatherElements", log_p, self.ask, axis=1), FLOAT, "N", 1)
+        words = _Words(g)
+        if not shortlist:
+            found = self.best(g, words.logits(g, self.readouts), words.size)
+        else:
+            self.readouts = g.op("Identity", self.readouts)  # branches cannot read what is an output too
+            R, kind = words.weight.shape[1], TensorProto.INT8 if g.int8 else FLOAT
+            w, b = g.input("words.weight", kind, R, "W"), g.input("words.bias", FLOAT, "W")
+            scale = [g.input("words.scale", FLOAT, "W")] if g.int8 else []
+            some, every = (Graph(g.weights, g.int8, prefix) for prefix in ("some.", "every."))
+            answers = [self.best(some, some.multiplied(self.readouts, w, b, *scale), 0),
+                       self.best(every, words.logits(every, self.readouts), words.size)]  # fmt: skip
+            for branch, values in zip((some, every), answers, strict=True):
+                for name, value in zip(("scores", "ids", "asked"), values, strict=True):
+                    branch.output(f"{branch.prefix}{name}", value, INT if name == "ids" else FLOAT, "N", name)
+            given = g.op("Greater", g.op("Size", b), g.constant(np.array(0), "none"))
+            found = g.ops("If", 3, given, then_branch=some.finished("some"), else_branch=every.finished("every"))
+        for name, value in zip(("scores", "ids", "asked"), found, strict=True):
+            g.output(name, value, INT if name == "ids" else FLOAT, "N", 1 if name == "asked" else "k")
         if self.alpha:
             g.output("attention", self.alpha, FLOAT, "B", "K", "S")
+
+    def best(self, g: Graph, logits: str, size: int) -> list[str]:
+        """The k best of logits [N, V], their ids, and those asked for; `size`: V without what was added to it."""
+        log_p = g.op("LogSoftmax", logits)
+        asked = g.op("GatherElements", log_p, self.ask, axis=1)
+        if size < GROUPED:
+            return [*g.ops("TopK", 2, log_p, self.k), asked]
+        # The k best are in the k groups with the highest maxima, which are found several times quicker.
+        group, last = g.constant(np.array(GROUP), "group"), g.constant(np.array(size - 1), "last")
+        groups = g.reshape(log_p, 0, -1, GROUP)  # [N, V / GROUP, GROUP]
+        count = g.op("Min", self.k, g.ints(-(-size // GROUP)))
+        _, which = g.ops("TopK", 2, g.op("ReduceMax", groups, axes=[2], keepdims=0), count, sorted=0)
+        some = g.op("GatherND", groups, g.op("Unsqueeze", which, g.ints(2)), batch_dims=1)
+        scores, place = g.ops("TopK", 2, g.reshape(some, 0, -1), self.k)
+        begin = g.op("Mul", g.op("GatherElements", which, g.op("Div", place, group), axis=1), group)
+        ids = g.op("Add", begin, g.op("Mod", place, group))
+        return [scores, g.op("Min", ids, last), asked]
+
+
+class _Words:
+    """The output layer: a row of its matrix for each piece, and more where groups want to be full."""
+
+    def __init__(self, g: Graph) -> None:
+        self.weight, self.bias = g.weights["output.weight"], g.weights["output.bias"].copy()  # [V, R], [V]
+        self.bias[[PAD, BOS]] = -np.inf  # these are never an output
+        self.size = len(self.bias)
+
+    def logits(self, g: Graph, readouts: str) -> str:
+        """readouts [N, R] -> [N, V], with V a multiple of GROUP if it is large."""
+        more = -self.size % GROUP if self.size >= GROUPED else 0
+        weight = np.pad(self.weight, ((0, more), (0, 0)))
+        return g.product(readouts, "output.weight", weight, np.pad(self.bias, (0, more), constant_values=-np.inf))
 
 
 def _cell(g: Graph, o: config.Model, layer: str, x: str, state: Sequence[str]) -> list[str]:

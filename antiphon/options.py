@@ -129,6 +129,15 @@ Engine = Annotated[
     ),
 ]
 
+Listed = Annotated[
+    bool,
+    typer.Option(
+        "--shortlist",
+        help="Write only pieces on the shortlist of `antiphon export --shortlist`: faster. In ONNX Runtime only.",
+        rich_help_panel=MACHINE,
+    ),
+]
+
 # evaluate
 
 MeasuredModel = Annotated[Path | None, typer.Argument(help="Model folder whose outputs are measured.")]
@@ -162,6 +171,13 @@ Precision = Annotated[
 DevelopmentPairs = Annotated[
     str | None,
     typer.Option(help="Development pairs, to compare the answers of both with PyTorch's.", show_default=False),
+]
+Shortlist = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Training pairs, from whose alignments a shortlist of target pieces is learnt. May be repeated.",
+        show_default=False,
+    ),
 ]
 NewModel = Annotated[Path, typer.Option("--out", "-o", help="Model folder to make.", show_default=False)]
 DemoModel = Annotated[Path, typer.Option("--out", "-o", help="Model folder to make.")]

@@ -45,7 +45,7 @@ def watched(results: Iterable["Result"], shown: bool, total: int | None = None) 
 
     Args:
         results: in the order of the input.
-        shown: show a moving bar, on a terminal.
+        shown: show a moving bar on a terminal, and elsewhere a line every half minute.
         total: number of results, where it is known.
     """
     from antiphon.progress import Reporter
@@ -57,7 +57,7 @@ def watched(results: Iterable["Result"], shown: bool, total: int | None = None) 
             if result.truncated and cut <= WARNED:
                 pieces = len(result.source_pieces)
                 reporter.say(f"warning: line {number}: the source is too long; only its first {pieces} pieces are read")
-            if shown and reporter.moving:
+            if shown:
                 reporter.show("working", number, total)
             yield result
     if cut > WARNED:

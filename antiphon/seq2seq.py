@@ -3,27 +3,34 @@
 Shapes: S source pieces, EOS counted; U output pieces.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from itertools import islice, zip_longest
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from functools import partial
+from itertools import islice
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from antiphon import folder as model_folder
-from antiphon import search
+from antiphon import onnx_engine, search
 from antiphon.config import Config
 from antiphon.engine import Engine
 from antiphon.errors import UserError, near
 from antiphon.folder import ModelFolder
 from antiphon.hypothesis import Hypothesis, Options
+from antiphon.onnx_engine import Listed, OnnxEngine
+from antiphon.result import Candidate, Result
+from antiphon.shortlist import Shortlist
 from antiphon.text import EOS, Pieces, Tokenizer
 
 if TYPE_CHECKING:
     from antiphon.nn.model import Model
+
+__all__ = ["Candidate", "Result", "Seq2Seq"]
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 WINDOW = 16  # batches of texts read ahead and sorted by length
 SCORED = 1 << 14  # source and target pieces, padding included, of a batch that is scored
@@ -31,62 +38,18 @@ ENGINES = ("auto", "torch", "onnx", "onnx-int8")
 KINDS: dict[type, type] = {bool: bool, int: Integral, float: Real, str: str}
 
 
-@dataclass
-class Candidate:
-    """One more output for a text."""
-
-    text: str
-    score: float
-    log_prob: float
-    token_log_probs: list[float]
-    finished: bool
-    pieces: list[str]
-
-
-@dataclass(eq=False)  # arrays do not compare to one truth
-class Result:
-    """What the model made of a text."""
-
-    text: str
-    score: float  # what outputs are ranked by: log p over the length penalty, with the coverage penalty
-    log_prob: float  # log p of all pieces, and of EOS where finished; in nats
-    token_log_probs: list[float]  # [U (+ 1)] the same, each
-    finished: bool  # False: cut off at the maximum length
-    pieces: list[str]  # [U] spaces are shown as "▁"
-    source_pieces: list[str]  # [S - 1]
-    source_offsets: list[tuple[int, int]]  # [S - 1] the characters of the source that each piece stands for
-    attention: NDArray[np.float32] | None  # [U (+ 1), S] the last row and column are EOS's; None without attention
-    alignment: list[tuple[int, int]]  # for each output piece its most attended source piece, EOS excluded
-    truncated: bool = False  # the source was longer than `data.max_source_length` and its end was not read
-    candidates: list[Candidate] = field(default_factory=list)  # the next best, or the other samples, with nbest > 1
-
-    def as_dict(self, attention: bool = False) -> dict[str, Any]:
-        """Plain lists, numbers and strings, as JSON has them.
-
-        Args:
-            attention: keep the attention, which is large.
-        """
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        values["candidates"] = [asdict(candidate) for candidate in self.candidates]
-        values["alignment"] = [list(pair) for pair in self.alignment]
-        values["source_offsets"] = [list(span) for span in self.source_offsets]
-        values.pop("attention")
-        if attention:
-            values["attention"] = None if self.attention is None else self.attention.tolist()
-        return values
-
-
 class _Job(NamedTuple):
     """A text on its way to a result."""
 
     number: int  # its place in the whole input
-    source: Pieces  # as far as it is read
+    text: str
+    source: list[int]  # as far as it is read
     truncated: bool
     prefix: list[int]
 
     @property
     def ids(self) -> list[int]:
-        return [*self.source.ids, EOS]
+        return [*self.source, EOS]
 
 
 @dataclass(frozen=True)
@@ -97,9 +60,12 @@ class Seq2Seq:
     config: Config
     source: Tokenizer
     target: Tokenizer
+    shortlist: Shortlist | None = None  # outputs keep to it, if there is one and the engine is ONNX Runtime's
 
     @classmethod
-    def load(cls, folder: str | Path, device: str = "auto", threads: int = 0, engine: str = "auto") -> "Seq2Seq":
+    def load(
+        cls, folder: str | Path, device: str = "auto", threads: int = 0, engine: str = "auto", shortlist: bool = False
+    ) -> "Seq2Seq":
         """Open a model folder. Random numbers of the caller are not touched.
 
         Args:
@@ -108,6 +74,8 @@ class Seq2Seq:
             threads: processor threads, for the whole process in PyTorch; 0: all cores.
             engine: `torch`, `onnx` or `onnx-int8` (see `antiphon export`), or `auto`: ONNX Runtime in float32 where the
                 folder was exported so and no GPU is asked for, else PyTorch.
+            shortlist: write only pieces that the exported shortlist has for a batch's sources, which is faster. In
+                ONNX Runtime only; scores of texts that are there already do not use it.
 
         Raises:
             UserError: the folder cannot be opened (see `folder.load`), its weights do not fit its configuration, it was
@@ -118,13 +86,15 @@ class Seq2Seq:
         opened = model_folder.load(folder)
         found: Engine | None = None
         if engine.startswith("onnx") or (engine == "auto" and device in ("auto", "cpu")):
-            from antiphon import onnx_engine
-
             exported = onnx_engine.current(opened.path)
             if exported or engine != "auto":
                 precision = "int8" if engine == "onnx-int8" else "float32"
-                found = onnx_engine.OnnxEngine(opened.path, precision, threads)
-        return cls(found or _torch_engine(opened, device, threads), opened.config, opened.source, opened.target)
+                found = OnnxEngine(opened.path, precision, threads)
+        if shortlist and found is None:
+            raise UserError("a shortlist is for exported models: choose the engine onnx or onnx-int8")
+        listed = onnx_engine.shortlist(opened.path, len(opened.source), len(opened.target)) if shortlist else None
+        used = found or _torch_engine(opened, device, threads)
+        return cls(used, opened.config, opened.source, opened.target, listed)
 
     def generate(
         self,
@@ -184,7 +154,8 @@ class Seq2Seq:
         if batch < 1 or window < 0:
             raise UserError(f"batch = {batch} and window = {window}: at least 1 text a batch, and 0 or more ahead")
         chosen = self._options(options)
-        return self._stream(self._jobs(texts, prefixes), sample, batch, window or WINDOW * batch, chosen)
+        forced = None if prefixes is None else iter(prefixes)
+        return self._stream(iter(texts), forced, sample, batch, window or WINDOW * batch, chosen)
 
     def score(self, sources: Sequence[str], targets: Sequence[str], **options: Any) -> list[Result]:
         """Give the log p of targets that are there already (forced decoding).
@@ -204,16 +175,17 @@ class Seq2Seq:
         if len(sources) != len(targets):
             raise UserError(f"{len(sources)} sources and {len(targets)} targets: give one target for each source")
         chosen = self._options(options)
-        jobs = [self._job(i, source) for i, source in enumerate(sources)]
+        jobs = self._jobs(sources, [""] * len(sources), 0)
         ids = self.target.encode_ids(targets)
-        results: list[Result | None] = [None] * len(jobs)
-        for rows in _budgeted([(len(job.source.ids) + 1, len(row) + 1) for job, row in zip(jobs, ids, strict=True)]):
-            found = search.score(self.engine, [jobs[i].ids for i in rows], [ids[i] for i in rows], chosen)
-            for i, hypothesis in zip(rows, found, strict=True):
-                result = self._result(jobs[i], [hypothesis])
-                result.text = targets[i]
-                results[i] = result
-        return [result for result in results if result is not None]
+        batches = _budgeted([(len(job.source) + 1, len(row) + 1) for job, row in zip(jobs, ids, strict=True)])
+
+        def scored(rows: list[int]) -> list[Hypothesis]:
+            return search.score(self.engine, [jobs[i].ids for i in rows], [ids[i] for i in rows], chosen)
+
+        results: dict[int, Result] = {}
+        for rows, found in zip(batches, self._mapped(scored, batches), strict=True):
+            results |= {i: self._result(jobs[i], targets[i], [one]) for i, one in zip(rows, found, strict=True)}
+        return [results[i] for i in range(len(jobs))]
 
     def _options(self, given: dict[str, Any]) -> Options:
         known = {f.name: f.default for f in fields(Options)}
@@ -225,52 +197,83 @@ class Seq2Seq:
                 raise UserError(f"{name} = {value!r}: must be of the type {kind.__name__}, such as {known[name]!r}")
         return Options(**(self.config.search.model_dump() | given))
 
-    def _jobs(self, texts: Iterable[str], prefixes: Iterable[str] | None) -> Iterator[_Job]:
-        if prefixes is None:
-            yield from (self._job(i, text) for i, text in enumerate(texts))
-            return
-        for i, (text, prefix) in enumerate(zip_longest(texts, prefixes)):
-            if text is None or prefix is None:
-                fewer = "texts" if text is None else "prefixes"
-                raise UserError(f"only {i} {fewer}: give one prefix for each text; '' asks for nothing")
-            yield self._job(i, text, prefix)
-
-    def _job(self, number: int, text: str, prefix: str = "") -> _Job:
-        most = self.config.data.max_source_length
-        source = self.source.encode(text) if text.strip() else Pieces([], [], [])
-        cut = Pieces(source.ids[:most], source.pieces[:most], source.offsets[:most])
-        return _Job(number, cut, len(source.ids) > most, self.target.encode(prefix.rstrip()).ids)
-
     def _stream(
-        self, jobs: Iterator[_Job], sample: bool, batch: int, window: int, options: Options
+        self,
+        texts: Iterator[str],
+        prefixes: Iterator[str] | None,
+        sample: bool,
+        batch: int,
+        window: int,
+        options: Options,
     ) -> Iterator[Result]:
-        while ahead := list(islice(jobs, window)):
-            results = {job.number: _nothing() for job in ahead if not job.source.ids}
-            work = sorted((job for job in ahead if job.source.ids), key=lambda job: -len(job.source.ids))
-            for begin in range(0, len(work), batch):
-                some = work[begin : begin + batch]
-                for job, found in zip(some, self._search(some, sample, options), strict=True):
-                    results[job.number] = self._result(job, found)
-            yield from (results[job.number] for job in ahead)
+        begin = 0
+        while ahead := list(islice(texts, window)):
+            forced = [""] * len(ahead) if prefixes is None else list(islice(prefixes, len(ahead)))
+            if len(forced) < len(ahead):
+                _refuse("prefixes", begin + len(forced))
+            jobs = self._jobs(ahead, forced, begin)
+            results = {job.number: _nothing() for job in jobs if not job.source}
+            work = sorted((job for job in jobs if job.source), key=lambda job: -len(job.source))
+            batches = _shared(work, batch, self.engine.workers)
+            for some, found in zip(batches, self._mapped(partial(self._search, sample, options), batches), strict=True):
+                written = self.target.decode_all([hypotheses[0].ids for hypotheses in found])
+                for job, text, hypotheses in zip(some, written, found, strict=True):
+                    results[job.number] = self._result(job, text, hypotheses)
+            yield from (results[job.number] for job in jobs)
+            begin += len(ahead)
+        if prefixes is not None and next(prefixes, None) is not None:
+            _refuse("texts", begin)
 
-    def _search(self, jobs: Sequence[_Job], sample: bool, options: Options) -> list[list[Hypothesis]]:
+    def _jobs(self, texts: Sequence[str], prefixes: Sequence[str], begin: int) -> list[_Job]:
+        """Cut texts into pieces; of blank ones nothing is left. `begin`: the number of the first."""
+        most = self.config.data.max_source_length
+        sources = self.source.encode_ids([text if text.strip() else "" for text in texts])
+        forced = self.target.encode_ids([prefix.rstrip() for prefix in prefixes])
+        return [
+            _Job(number, text, source[:most], len(source) > most, prefix)
+            for number, (text, source, prefix) in enumerate(zip(texts, sources, forced, strict=True), start=begin)
+        ]
+
+    def _mapped(self, function: Callable[[T], R], batches: Sequence[T]) -> Iterator[R]:
+        """The function of each batch, in their order; as many at a time as the engine can best do."""
+        workers = min(self.engine.workers, len(batches))
+        if workers < 2:
+            yield from map(function, batches)
+            return
+        pool = ThreadPoolExecutor(workers)
+        try:
+            yield from pool.map(function, batches)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _search(self, sample: bool, options: Options, jobs: Sequence[_Job]) -> list[list[Hypothesis]]:
         sources, prefixes = [job.ids for job in jobs], [job.prefix for job in jobs]
+        engine = self.engine
+        if self.shortlist and isinstance(engine, OnnxEngine):
+            engine = Listed(engine, self.shortlist, {piece for prefix in prefixes for piece in prefix})
         if sample:
-            return search.sample(self.engine, sources, options, prefixes, [job.number for job in jobs])
-        return search.beam_search(self.engine, sources, options, prefixes)
+            return search.sample(engine, sources, options, prefixes, [job.number for job in jobs])
+        return search.beam_search(engine, sources, options, prefixes)
 
-    def _result(self, job: _Job, found: Sequence[Hypothesis]) -> Result:
-        first, *others = [self._candidate(hypothesis) for hypothesis in found]
-        attention = found[0].attention
+    def _result(self, job: _Job, text: str, found: Sequence[Hypothesis]) -> Result:
+        first, *others = found
         return Result(
-            **vars(first),
-            source_pieces=job.source.pieces,
-            source_offsets=job.source.offsets,
-            attention=attention,
-            alignment=_alignment(attention, len(first.pieces)),
-            truncated=job.truncated,
-            candidates=others,
+            text,
+            first.score,
+            first.log_prob,
+            first.token_log_probs.tolist(),
+            first.finished,
+            first.attention,
+            partial(self.target.pieces, first.ids),
+            partial(self._pieces, job),
+            job.truncated,
+            [self._candidate(hypothesis) for hypothesis in others],
         )
+
+    def _pieces(self, job: _Job) -> Pieces:
+        """The pieces of a source, as far as they are read."""
+        most, source = self.config.data.max_source_length, self.source.encode(job.text)
+        return Pieces(source.ids[:most], source.pieces[:most], source.offsets[:most])
 
     def _candidate(self, found: Hypothesis) -> Candidate:
         return Candidate(
@@ -283,31 +286,35 @@ class Seq2Seq:
         )
 
 
+def _refuse(fewer: str, count: int) -> NoReturn:
+    raise UserError(f"only {count} {fewer}: give one prefix for each text; '' asks for nothing")
+
+
 def _nothing() -> Result:
     """The result of an empty text."""
-    return Result("", 0.0, 0.0, [], True, [], [], [], None, [])
+    return Result("", 0.0, 0.0, [], True, None, list, partial(Pieces, [], [], []))
 
 
-def _alignment(attention: NDArray[np.float32] | None, pieces: int) -> list[tuple[int, int]]:
-    """For each output piece the source piece with the highest alpha; the column of EOS is the last."""
-    if attention is None or attention.shape[1] < 2:
-        return []
-    return list(enumerate(attention[:pieces, :-1].argmax(axis=1).tolist()))
+def _shared(work: Sequence[_Job], batch: int, workers: int) -> list[Sequence[_Job]]:
+    """Batches of at most so many, of like size, and as many for each worker."""
+    count = -(-len(work) // (batch * workers)) * workers
+    size = max(1, -(-len(work) // max(1, count)))
+    return [work[begin : begin + size] for begin in range(0, len(work), size)]
 
 
-def _budgeted(lengths: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
+def _budgeted(lengths: Sequence[tuple[int, int]]) -> list[list[int]]:
     """Batches of pairs of like length, none above the budget of pieces unless it is a single pair."""
+    batches: list[list[int]] = []
     rows: list[int] = []
     longest = 0, 0  # source, target
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
         wider = max(longest[0], lengths[i][0]), max(longest[1], lengths[i][1])
         if rows and sum(wider) * (len(rows) + 1) > SCORED:
-            yield rows
+            batches.append(rows)
             rows, wider = [], lengths[i]
         rows.append(i)
         longest = wider
-    if rows:
-        yield rows
+    return [*batches, rows] if rows else batches
 
 
 def _torch_engine(opened: ModelFolder, device: str, threads: int) -> Engine:

@@ -168,6 +168,11 @@ class Tokenizer:
         kept = [i for i in self._checked(ids) if i >= len(SPECIALS) or i == UNK]
         return self._hf.decode(kept, skip_special_tokens=False)
 
+    def decode_all(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """Join the pieces of many texts; see `decode`."""
+        kept = [[i for i in self._checked(ids) if i >= len(SPECIALS) or i == UNK] for ids in rows]
+        return self._hf.decode_batch(kept, skip_special_tokens=False)
+
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The pieces of the ids, to be read by people: spaces are shown as "▁".
 
@@ -183,7 +188,7 @@ class Tokenizer:
         return back
 
     def _checked(self, ids: Sequence[int]) -> list[int]:
-        ids = [int(i) for i in ids]
+        ids = list(map(int, ids))
         if ids and not 0 <= min(ids) <= max(ids) < len(self):
             wrong = next(i for i in ids if not 0 <= i < len(self))
             raise UserError(f"id {wrong} is not in a vocabulary of {len(self)}; is it from another model's tokenizer?")

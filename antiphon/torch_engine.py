@@ -29,6 +29,8 @@ class TorchState(NamedTuple):
 class TorchEngine:
     """A model in PyTorch, seen as a search sees it (see `Engine`)."""
 
+    workers = 1  # PyTorch's own threads share each product
+
     def __init__(self, model: Model, device: torch.device | str = "cpu") -> None:
         self.model = model.to(device).eval()
         self.device = torch.device(device)

@@ -10,10 +10,15 @@ import safetensors.numpy
 from test_onnx_engine import saved
 
 from antiphon import export as exporting
-from antiphon import folder
+from antiphon import folder, onnx_model
+from antiphon.engine import Engine
 from antiphon.errors import UserError
-from antiphon.export import export, parity
+from antiphon.export import export, parity, warnings
+from antiphon.onnx_engine import OnnxEngine
 from antiphon.onnx_graph import quantised
+from antiphon.seq2seq import Seq2Seq
+from antiphon.text import BOS, EOS
+from antiphon.torch_engine import TorchEngine
 
 TEXTS = ["the red bird sings", "", "near", "green bird the", "loudly sings the green bird near the red"]
 
@@ -70,6 +75,82 @@ def test_parity_finds_equal_outputs_and_small_differences(tmp_path: Path) -> Non
     with pytest.raises(UserError, match="5 sources and 1 references"):
         parity(tmp_path, TEXTS, ["one"])
     assert parity(tmp_path, [], threads=1)["int8"] == {"texts": 0, "equal": 0, "difference": 0}
+
+
+PAIRS = [("the red bird", "green bird"), ("sings", "near the bird"), ("", "loudly"), ("near", "")]
+
+
+def test_a_shortlist_is_exported_used_and_taken_away(tmp_path: Path) -> None:
+    saved(tmp_path, {"decoder": "input_feeding", "score": "additive", "tie": "all", "readout_size": 6})
+    export(tmp_path)
+    with pytest.raises(UserError, match="has no shortlist; run: antiphon export"):
+        Seq2Seq.load(tmp_path, engine="onnx", shortlist=True)
+    with pytest.raises(UserError, match="a shortlist is for exported models"):
+        Seq2Seq.load(tmp_path, engine="torch", shortlist=True)
+    assert "shortlist.safetensors" in export(tmp_path, training=PAIRS).files
+    for engine in ("onnx", "onnx-int8"):
+        full = Seq2Seq.load(tmp_path, engine=engine, threads=1)
+        model = Seq2Seq.load(tmp_path, engine=engine, threads=1, shortlist=True)
+        assert model.shortlist is not None
+        source = model.source.encode_ids(["green bird"])
+        allowed = model.shortlist.allowed(source)
+        for result in model.generate(["green bird"], beam=3, nbest=3, max_length=9):
+            for text in (result.text, *(c.text for c in result.candidates)):
+                assert set(model.target.encode(text).ids) <= set(allowed.tolist())
+        # A piece that is not on the list can be asked for by a prefix, and no score depends on the list.
+        outside = [i for i in range(4, len(model.target)) if i not in allowed]
+        assert outside
+        word = model.target.decode(outside[:1])
+        [found] = model.generate(["green bird"], prefixes=[word], max_length=4)
+        assert found.text.startswith(word)
+        scored = [m.score(["green bird"], [word])[0].log_prob for m in (full, model)]
+        assert scored[0] == scored[1]
+    rows = parity(tmp_path, TEXTS, TEXTS, threads=1, max_length=6)
+    assert list(rows) == ["torch", "float32", "int8", "float32, shortlist", "int8, shortlist"]
+    export(tmp_path)
+    assert not (tmp_path / "onnx" / "shortlist.safetensors").exists()
+    saved(tmp_path, {"decoder": "initial"})
+    with pytest.raises(UserError, match="this model has none"):
+        export(tmp_path, training=PAIRS)
+
+
+def test_on_a_list_p_is_the_models_own_over_the_list(tmp_path: Path) -> None:
+    saved(tmp_path, {"decoder": "bahdanau", "score": "dot"})
+    export(tmp_path, training=PAIRS)
+    engine, allowed = OnnxEngine(tmp_path, threads=1), np.array([1, 3, 5, 8])
+    tokens, parents = np.full((2, 1), BOS), np.zeros((2, 1), np.int64)
+    full, _ = engine.step(engine.start([[4, EOS], [5, 6, EOS]]), tokens, parents, 11)
+    step, _ = engine.step(engine.start([[4, EOS], [5, 6, EOS]], allowed), tokens, parents, 11, np.full((2, 1), 5))
+    log_p = np.empty((2, 11), np.float32)
+    np.put_along_axis(log_p, full.ids[:, 0], full.scores[:, 0], 1)
+    wanted = log_p[:, allowed] - np.log(np.exp(log_p[:, allowed]).sum(1, keepdims=True))
+    assert step.ids.shape == (2, 1, 4) and (np.sort(step.ids[:, 0]) == allowed).all()
+    for b in range(2):
+        np.testing.assert_allclose(step.scores[b, 0], wanted[b, np.searchsorted(allowed, step.ids[b, 0])], atol=1e-5)
+        np.testing.assert_allclose(step.asked[b, 0], wanted[b, 2], atol=1e-5)
+
+
+def test_the_best_of_a_large_vocabulary_are_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looked for in groups, the last of which is not full."""
+    monkeypatch.setattr(onnx_model, "GROUPED", 2)
+    monkeypatch.setattr(onnx_model, "GROUP", 4)
+    wanted = TorchEngine(saved(tmp_path, {"decoder": "bahdanau", "score": "dot"}))
+    export(tmp_path)
+    tokens, parents = np.full((2, 1), BOS), np.zeros((2, 1), np.int64)
+    sources = [[4, EOS], [5, 6, EOS]]
+    engines: list[Engine] = [OnnxEngine(tmp_path, threads=1), wanted]
+    for k in (1, 2, 5, 9):
+        steps = [engine.step(engine.start(sources), tokens, parents, k)[0] for engine in engines]
+        assert (steps[0].ids == steps[1].ids).all()
+        np.testing.assert_allclose(steps[0].scores, steps[1].scores, atol=1e-5)
+    last, _ = engines[0].step(engines[0].start(sources), tokens, parents, 11)
+    assert last.ids.max() < 11 and (last.scores[..., 9:] == -np.inf).all()
+
+
+def test_losses_are_warned_about() -> None:
+    report = {"torch": {"bleu": 30.0, "difference": 0}, "float32": {"bleu": 30.0, "difference": 2e-4}}
+    report |= {"int8": {"bleu": 29.8, "difference": 0.1}, "int8, shortlist": {"bleu": 29.6, "difference": 0.1}}
+    assert [line.split()[0] for line in warnings(report)] == ["float32", "int8,"]
 
 
 def test_what_cannot_be_exported_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,9 @@ import pytest
 from antiphon.errors import UserError
 from antiphon.metrics import Score
 from antiphon.output import draw, evaluation, result_lines, table, watched, whole_file
-from antiphon.seq2seq import Candidate, Result
+from antiphon.result import Candidate, Result
 from antiphon.significance import Comparison, LengthBin
+from antiphon.text import Pieces
 
 SCORES = {"bleu": Score("bleu", 31.254, "BLEU|nrefs:1", True, "detokenise"), "cer": Score("cer", 7.0, "cer|x", False)}
 BINS = [LengthBin(0, 5, 1200, 40.0), LengthBin(6, None, 3, 20.5)]
@@ -21,9 +22,8 @@ def result(text: str, *, truncated: bool = False, attention: bool = True) -> Res
     pieces = text.split()
     alpha = np.full((len(pieces) + 1, 3), 1 / 3, np.float32) if attention else None
     more = Candidate("other\u2028text", -2.0, -4.0, [-4.0], True, ["other", "text"])
-    return Result(
-        text, -0.5, -1.0, [-1.0], True, pieces, ["c", "d"], [(0, 1), (2, 3)], alpha, [(0, 1)], truncated, [more]
-    )
+    source = Pieces([4, 5], ["c", "d"], [(0, 1), (2, 3)])
+    return Result(text, -0.5, -1.0, [-1.0], True, alpha, lambda: pieces, lambda: source, truncated, [more])
 
 
 def test_results_as_lines() -> None:

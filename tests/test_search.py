@@ -371,7 +371,7 @@ def test_an_engine_is_an_engine() -> None:
 class Trivial:
     """Costs nothing and never ends, so that what remains is the search."""
 
-    vocabulary = 100
+    vocabulary, workers = 100, 1
 
     def start(self, sources: Sequence[Sequence[int]]) -> None:
         self.answers: dict[tuple[int, ...], Step] = {}

@@ -30,6 +30,8 @@ class Rows:
 class Toy:
     """p(y_t | y_{t-1}, y_{t-2}, source), a table drawn at random for each source, and attention likewise."""
 
+    workers = 1
+
     def __init__(self, vocabulary: int = 6, sharpness: float = 1.5, attention: bool = True) -> None:
         self.vocabulary, self.sharpness, self.attention = vocabulary, sharpness, attention
         self.steps = 0
