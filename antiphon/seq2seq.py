@@ -105,7 +105,8 @@ class Seq2Seq:
         batch: int = 64,
         **options: Any,
     ) -> list[Result]:
-        """Write an output for each text. Results do not depend on what else is asked, or on `batch`.
+        """Write an output for each text. Results do not depend on what else is asked, or on
+        `batch`, but for what int8 and a shortlist change (see `onnx_engine`).
 
         An empty or blank text has an empty result. Of a text longer than `data.max_source_length` pieces only the
         beginning is read, and `truncated` is set.
@@ -265,15 +266,10 @@ class Seq2Seq:
             first.finished,
             first.attention,
             partial(self.target.pieces, first.ids),
-            partial(self._pieces, job),
+            partial(_cut, self.source, job.text, self.config.data.max_source_length),
             job.truncated,
             [self._candidate(hypothesis) for hypothesis in others],
         )
-
-    def _pieces(self, job: _Job) -> Pieces:
-        """The pieces of a source, as far as they are read."""
-        most, source = self.config.data.max_source_length, self.source.encode(job.text)
-        return Pieces(source.ids[:most], source.pieces[:most], source.offsets[:most])
 
     def _candidate(self, found: Hypothesis) -> Candidate:
         return Candidate(
@@ -300,6 +296,12 @@ def _shared(work: Sequence[_Job], batch: int, workers: int) -> list[Sequence[_Jo
     count = -(-len(work) // (batch * workers)) * workers
     size = max(1, -(-len(work) // max(1, count)))
     return [work[begin : begin + size] for begin in range(0, len(work), size)]
+
+
+def _cut(tokenizer: Tokenizer, text: str, most: int) -> Pieces:
+    """The pieces of a source, as far as they are read."""
+    source = tokenizer.encode(text)
+    return Pieces(source.ids[:most], source.pieces[:most], source.offsets[:most])
 
 
 def _budgeted(lengths: Sequence[tuple[int, int]]) -> list[list[int]]:

@@ -145,6 +145,7 @@ def _update(run: Run) -> Update:
             loss = model.loss(sources, targets, t.label_smoothing, inputs)
         torch.autograd.backward(loss.total)
         sums += torch.tensor([float(loss.nll), loss.pieces, len(rows)], dtype=torch.float64)
+        del loss  # and with it what its batch left, before the next batch
     nll, pieces, sentences = run.machine.total(sums).tolist()
     run.machine.total_gradients(model.parameters())
     rate = learning_rate(t, state.update, run.epochs, run.total, state.lowered)
@@ -282,8 +283,8 @@ def _say_start(run: Run) -> None:
     precision = "bfloat16 products" if run.machine.bfloat16 else "float32"
     loops = ""
     if run.machine.device.type == "cpu":
-        compiled = native.available(torch.float32, run.machine.device)
-        loops = ", compiled loops" if compiled else ", plain loops (slower: no C++ compiler was found)"
+        compiled = native.available(torch.float32, run.machine.device, torch.float32)
+        loops = ", compiled loops" if compiled else ", plain loops (slower: no C++ compiler that works)"
     processes = f", {run.machine.world} processes" if run.machine.world > 1 else ""
     left_out = ", ".join(f"{n:,} {why}" for why, n in run.data.train.left_out.items() if n)
     run.reporter.say(

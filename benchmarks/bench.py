@@ -143,7 +143,8 @@ def command(words: Sequence[str]) -> str:
 def without_paths(text: str, work: Path) -> str:
     """A reason for people elsewhere."""
     for folder, name in ((work, "WORK"), (systems.peers_folder(), "PEERS"), (machine.ROOT, "."), (Path.home(), "~")):
-        text = text.replace(str(folder), name)
+        if folder != folder.parent:
+            text = text.replace(str(folder), name)
     return text
 
 

@@ -58,8 +58,7 @@ def make(work: Path, sets: list[str]) -> Material:
     )
     chosen = config.load(sets=sets, over={"data": {"train": [train], "valid": [valid]}})
     prepared = prepare(work / "prepared", chosen)
-    if not (folder / "vocabulary.joey.txt").is_file():
-        _write_ids(folder, prepared)
+    _write_ids(folder, prepared)
     source, target = prepared.train.lengths(0)
     return Material(folder, prepared.target, [int(n) + 1 for n in source], [int(n) + 1 for n in target])
 

@@ -63,6 +63,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="processor threads")
     parser.add_argument("--out", type=Path, help="file for the results; default: standard output alone")
     options = parser.parse_args()
+    if options.seeds < 2:
+        parser.error("--seeds: a spread needs at least 2")
     data = Path(os.environ.get("ANTIPHON_DATA", "")) / CORPUS
     if not (data / "train.tsv.gz").is_file():
         print(f"no corpus {data}: set ANTIPHON_DATA to the folder that holds {CORPUS}", file=sys.stderr)

@@ -60,9 +60,11 @@ def resident(pid: int) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lines", type=int, default=100_000, help="lines that go through the pipe")
+    parser.add_argument("--lines", type=int, default=100_000, help="lines that go through the pipe, at least 10")
     parser.add_argument("--growth", type=float, default=1.1, help="largest memory at the end to that after a tenth")
     options = parser.parse_args()
+    if options.lines < 10 or not Path("/proc/self/status").exists():
+        parser.error("at least 10 lines, on Linux: memory is read from /proc")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model(folder / "model")
@@ -81,7 +83,7 @@ def main() -> None:
             if number + 1 in marks:
                 memory[marks[number + 1]] = resident(process.pid)
         seconds = time.perf_counter() - begin
-    growth = memory.get("100%", 0) / memory["10%"]
+    growth = memory.get("100%", 0) / max(1, memory.get("10%", 0))
     ok = process.wait() == 0 and ordered == options.lines and "100%" in memory and growth <= options.growth
     summary = {"command": " ".join(["python", *sys.argv]), "lines": options.lines, "in_order": ordered}
     summary |= {"resident_mib": memory, "growth": round(growth, 3), "seconds": round(seconds, 1), "ok": ok}

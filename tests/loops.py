@@ -9,6 +9,6 @@ from antiphon.nn import native
 def use_loops(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run on `compiled` or `plain` loops; a machine without a C++ compiler has only the plain ones."""
     if kind == "plain":
-        monkeypatch.setattr(native, "available", lambda low, device: False)
-    elif not native.available(torch.float32, torch.device("cpu")):
+        monkeypatch.setattr(native, "available", lambda low, device, real: False)
+    elif not native.available(torch.float32, torch.device("cpu"), torch.float32):
         pytest.skip("no C++ compiler, so there are no compiled loops")

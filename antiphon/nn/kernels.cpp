@@ -4,6 +4,7 @@
 // Real itself). Matrices are row by row; where a row stride is named, rows may lie apart. Shapes: B rows, H units,
 // S source pieces, A size of a key, M size of an encoder state, V vocabulary, T positions.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -402,11 +403,7 @@ void cross_entropy(Index B, Index V, Low* logits, const Real* bias, const int64_
 
 }  // namespace
 
-#ifdef _WIN32
-#define EXPORT extern "C" __declspec(dllexport)
-#else
 #define EXPORT extern "C" __attribute__((visibility("default")))
-#endif
 
 // Every function for the three pairs of types; `name_float`, `name_bfloat16`, `name_double`.
 #define FOR(suffix, Real, Low)                                                                                         \

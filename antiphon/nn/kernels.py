@@ -17,7 +17,8 @@ ROWS = 64  # chunks are filled up to a multiple of so many rows: the library mak
 
 def chunk_rows(vocabulary: int) -> int:
     """Positions whose logits are held at once."""
-    return max(1, CHUNK // vocabulary)
+    rows = CHUNK // vocabulary
+    return max(1, rows - rows % ROWS if rows > ROWS else rows)
 
 
 def plain_output_loss(
@@ -56,7 +57,7 @@ class _OutputLoss(torch.autograd.Function):
             n = len(y)
             x = F.pad(r[i : i + rows].to(low), (0, 0, 0, -n % ROWS))
             logits = x @ w.T
-            chunk_loss, chunk_nll, logits[:n] = cross_entropy(logits[:n], bias, y, smoothing)
+            chunk_loss, chunk_nll = cross_entropy(logits[:n], bias, y, smoothing)
             grad = logits  # in their place
             grad[n:] = 0
             loss, nll = loss + chunk_loss.sum(), nll + chunk_nll.sum()
@@ -74,30 +75,32 @@ class _OutputLoss(torch.autograd.Function):
         return grad_r * scale.to(grad_r.dtype), grad_weight * scale, grad_bias * scale, None, None, None
 
 
-def cross_entropy(logits: Tensor, bias: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
+def cross_entropy(logits: Tensor, bias: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
     """Label-smoothed cross entropy of a chunk, with its gradient in the place of the logits.
 
     Args:
-        logits: without the bias, contiguous; overwritten [n, V].
+        logits: without the bias, contiguous; overwritten by d loss / d logits = p - (1 - smoothing) [y] - smoothing / V
+            [n, V].
         bias: [V].
         targets: [n].
         smoothing: as in `plain_output_loss`.
 
     Returns:
-        loss [n] and nll [n] in the bias's type, and d loss / d logits = p - (1 - smoothing) [y] - smoothing / V [n, V].
+        loss [n] and nll [n] in the bias's type.
     """
     n, V = logits.shape
-    if native.available(logits.dtype, logits.device):
+    if native.available(logits.dtype, logits.device, bias.dtype):
         loss, nll = bias.new_empty(n), bias.new_empty(n)
         native.call("cross_entropy", logits.dtype, n * V, n, V, logits, bias, targets, smoothing, loss, nll)
-        return loss, nll, logits
+        return loss, nll
     x, y = logits.to(bias.dtype).add_(bias), targets.unsqueeze(1)
     total = x.logsumexp(-1, keepdim=True)  # [n, 1]
     nll = (total - x.gather(1, y)).squeeze(1)
     loss = (1 - smoothing) * nll + smoothing * (total.squeeze(1) - x.mean(-1))
     grad = x.sub_(total).exp_().sub_(smoothing / V)
     grad.scatter_add_(1, y, grad.new_full((1, 1), smoothing - 1).expand(y.shape))
-    return loss, nll, grad.to(logits.dtype)
+    logits.copy_(grad)
+    return loss, nll
 
 
 def output_loss(r: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:

@@ -109,7 +109,7 @@ class _Scan(torch.autograd.Function):
 
 def scan(u: Tensor, v: Tensor, c: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """`plain_scan`, compiled where that is possible. Arguments and returns as there."""
-    if v.dtype != torch.promote_types(u.dtype, torch.float32) or not native.available(u.dtype, u.device):
+    if not native.available(u.dtype, u.device, v.dtype):
         return plain_scan(u, v, c, mask)
     h, last_c = _Scan.apply(u.contiguous(), v, c.contiguous(), None if mask is None else mask.contiguous())
     return h, last_c

@@ -4,6 +4,7 @@ Where there is no compiler, `available` is False and the callers use their plain
 the user's cache folder under a name made of its source, the flags and the processor, so that it is built once.
 """
 
+import atexit
 import ctypes
 import functools
 import hashlib
@@ -22,7 +23,10 @@ from torch import Tensor
 
 SOURCE = Path(__file__).with_name("kernels.cpp")
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math")
-TUNED = (("-march=native", "-fopenmp"), ("-mcpu=native", "-fopenmp-simd"), ("-fopenmp-simd",))  # the first that works
+TUNED = (  # the first that works
+    ("-march=native", "-fopenmp"), ("-march=native", "-fopenmp-simd"), ("-mcpu=native", "-fopenmp-simd"),
+    ("-fopenmp-simd",),
+)  # fmt: skip
 SUFFIXES = {torch.float32: "float", torch.bfloat16: "bfloat16", torch.float64: "double"}
 SECONDS = 120.0  # longest compilation
 GRAIN = 8192  # numbers that are worth another thread
@@ -42,9 +46,10 @@ SIGNATURES = {
 CTYPES = {"i": ctypes.c_int64, "p": ctypes.c_void_p, "d": ctypes.c_double}
 
 
-def available(low: torch.dtype, device: torch.device) -> bool:
-    """Whether the compiled loops can be used for products in `low` on `device`."""
-    return device.type == "cpu" and low in SUFFIXES and _library() is not None
+def available(low: torch.dtype, device: torch.device, real: torch.dtype) -> bool:
+    """Whether the compiled loops can be used for products in `low`, with weights and sums in `real`, on `device`."""
+    fits = device.type == "cpu" and low in SUFFIXES and real == torch.promote_types(low, torch.float32)
+    return fits and _library() is not None
 
 
 def call(name: str, low: torch.dtype, work: int, *arguments: Tensor | int | float | None) -> None:
@@ -104,12 +109,14 @@ def _processor() -> bytes:
 
 
 def _cache() -> Path:
-    """The user's cache folder, or one that only lasts as long as the machine runs where that cannot be written."""
+    """The user's cache folder, or one that lasts as long as the process where that cannot be written."""
     named = os.environ.get("XDG_CACHE_HOME")
-    home = Path(named) if named else Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
-    folder = home / "antiphon"
-    with suppress(OSError):
+    with suppress(OSError, RuntimeError):  # RuntimeError: nobody's home
+        home = Path(named) if named else Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+        folder = home / "antiphon"
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK):
             return folder
-    return Path(tempfile.mkdtemp(prefix="antiphon-"))
+    own = tempfile.mkdtemp(prefix="antiphon-")
+    atexit.register(shutil.rmtree, own, ignore_errors=True)
+    return Path(own)

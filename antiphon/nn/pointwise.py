@@ -27,7 +27,7 @@ def cell_forward(
         h: out: h_t, low; rows may lie apart [B, H].
     """
     B, H = before.shape
-    if native.available(h.dtype, h.device):
+    if native.available(h.dtype, h.device, before.dtype):
         native.call(f"{cell}_forward", h.dtype, B * H, B, H, from_x, from_h, before, gates, after, h, h.stride(0))
     elif cell == "lstm":
         i, f, g, o = (from_x.to(before.dtype) + from_h).chunk(4, -1)
@@ -57,7 +57,7 @@ def cell_backward(
         d_gates: out: the gradient of both shares, low [B, 4 H].
     """
     B, H = before.shape
-    if native.available(dh.dtype, dh.device):
+    if native.available(dh.dtype, dh.device, dc.dtype):
         native.call(
             f"{cell}_backward", dh.dtype, B * H, B, H, gates, before, after,
             dh, dh.stride(0), dh_more, dh_more.stride(0), dc, d_gates,
@@ -94,7 +94,7 @@ def attend_forward(
         c: out, low; rows may lie apart [B, M].
     """
     (B, S, A), M = keys.shape, h.shape[2]
-    if native.available(c.dtype, c.device):
+    if native.available(c.dtype, c.device, alpha.dtype):
         native.call(
             "attend_forward", c.dtype, B * S * A, B, S, A, M, q, q.stride(0), keys, v, scale, h, mask, alpha,
             c, c.stride(0),
@@ -130,7 +130,7 @@ def attend_backward(
         d_v: added to, a sentence each [B, A].
     """
     (B, S, A), M = keys.shape, h.shape[2]
-    if native.available(dc.dtype, dc.device):
+    if native.available(dc.dtype, dc.device, alpha.dtype):
         native.call(
             "attend_backward", dc.dtype, B * S * A, B, S, A, M, q, q.stride(0), keys, v, scale, h, mask, alpha,
             dc, dc.stride(0), dq, d_keys, d_v,

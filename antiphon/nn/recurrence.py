@@ -28,7 +28,8 @@ def recurrence(cell: str, x: Tensor, W: Tensor, h_0: Tensor, c_0: Tensor | None)
     Returns:
         h_1..h_T [T, B, H], and c_T of the LSTM or h_T of the GRU [B, H].
     """
-    h, last = _Recurrence.apply(cell, x, W, h_0, c_0)
+    with torch.autocast(x.device.type, enabled=False):
+        h, last = _Recurrence.apply(cell, x, W, h_0, c_0)
     return h, last
 
 

@@ -72,12 +72,11 @@ class Recurrent(nn.Module):
         # The LSTM's output gate still moves on padding.
         return y, (last[0] if mask is None else last_real(y, mask), last[1])
 
-    @staticmethod
-    def _own(x: Tensor) -> bool:
+    def _own(self, x: Tensor) -> bool:
         """Whether `recurrence` is faster than the library's fused layer: with compiled loops it is."""
         device = x.device.type
         low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
-        return native.available(low, x.device)
+        return native.available(low, x.device, self.weight_hh.dtype)
 
     def _compiled(self, x: Tensor, state: State, weight_ih: Tensor) -> tuple[Tensor, State]:
         joint = self.joint(weight_ih)

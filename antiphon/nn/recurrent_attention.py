@@ -75,7 +75,8 @@ def recurrent_attention(
     flat = [part for layer in layers for part in layer]
     keys, h, mask, W_a, v_a, _ = attending
     W_c, b_c = readout if readout else (None, None)
-    outputs = _RecurrentAttention.apply(spec, x, keys, h, mask, W_a, v_a, s_0, cell_0, W_c, b_c, dropout, *flat)
+    with torch.autocast(x.device.type, enabled=False):  # `low` is what x has; the rest is to stay exact
+        outputs = _RecurrentAttention.apply(spec, x, keys, h, mask, W_a, v_a, s_0, cell_0, W_c, b_c, dropout, *flat)
     return Targets(*outputs)
 
 
@@ -161,7 +162,7 @@ class _RecurrentAttention(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         tape: _Tape = ctx.tape
         _, keys_type, h_type, s_type, cell_0, real = ctx.given
-        back = _Gradients(tape, *(g.to(tape.low) for g in grads[:3]))
+        back = _Gradients(tape, *(g.to(tape.low).contiguous() for g in grads[:3]))
         for t in reversed(range(len(tape.alpha))):
             back.step(t)
         d_layers: list[Tensor | None] = []
