@@ -8,9 +8,11 @@ import onnx
 import pytest
 import safetensors.numpy
 from test_onnx_engine import saved
+from typer.testing import CliRunner
 
 from antiphon import export as exporting
 from antiphon import folder, onnx_model
+from antiphon.cli import app
 from antiphon.engine import Engine
 from antiphon.errors import UserError
 from antiphon.export import export, parity, warnings
@@ -145,6 +147,19 @@ def test_the_best_of_a_large_vocabulary_are_the_best(tmp_path: Path, monkeypatch
         np.testing.assert_allclose(steps[0].scores, steps[1].scores, atol=1e-5)
     last, _ = engines[0].step(engines[0].start(sources), tokens, parents, 11)
     assert last.ids.max() < 11 and (last.scores[..., 9:] == -np.inf).all()
+
+
+def test_the_command_writes_a_shortlist_and_a_row_for_each_way_to_run(tmp_path: Path) -> None:
+    model, data = tmp_path / "model", tmp_path / "pairs.tsv"
+    saved(model, {"decoder": "bahdanau", "score": "dot"})
+    data.write_text("".join(f"{a}\t{b}\n" for a, b in PAIRS[:2]), encoding="utf-8")
+    done = CliRunner().invoke(app, ["export", str(model), "--shortlist", str(data), "--data", str(data)])
+    assert done.exit_code == 0, done.output
+    rows = [line for line in done.stdout.splitlines() if "log p apart by" in line]
+    assert [row[:18].strip() for row in rows] == ["torch", "float32", "int8", "float32, shortlist", "int8, shortlist"]
+    assert "100.0% of 2 outputs as PyTorch's" in rows[1]
+    done = CliRunner().invoke(app, ["generate", str(model), str(data), "--source", "1", "--shortlist"])
+    assert done.exit_code == 0 and len(done.stdout.splitlines()) == 2, done.output
 
 
 def test_losses_are_warned_about() -> None:
