@@ -122,7 +122,7 @@ def parity(
         raise UserError(f"{len(sources)} sources and {len(references)} references: give one reference for each source")
     exported = [name for name, files in GRAPHS.items() if (Path(folder) / FOLDER / files[0]).exists()]
     engines = {name: OnnxEngine(folder, name, threads) for name in exported or ["float32"]}
-    model = Seq2Seq.load(folder, device="cpu", threads=threads)
+    model = Seq2Seq.load(folder, device="cpu", threads=threads, engine="torch")
     models = {"torch": model} | {name: replace(model, engine=engine) for name, engine in engines.items()}
     if (Path(folder) / FOLDER / FILE).exists():
         listed = read_shortlist(Path(folder), len(model.source), len(model.target))

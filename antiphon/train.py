@@ -18,6 +18,7 @@ import torch
 from antiphon import __version__, folder, metrics
 from antiphon.config import Config
 from antiphon.errors import UserError
+from antiphon.nn import native
 from antiphon.nn.model import shifted
 from antiphon.optim import Weights, copied, learning_rate, put
 from antiphon.progress import Reporter, clock
@@ -279,13 +280,17 @@ def _say_start(run: Run) -> None:
         return
     count = sum(weight.numel() for weight in run.model.parameters())
     precision = "bfloat16 products" if run.machine.bfloat16 else "float32"
+    loops = ""
+    if run.machine.device.type == "cpu":
+        compiled = native.available(torch.float32, run.machine.device)
+        loops = ", compiled loops" if compiled else ", plain loops (slower: no C++ compiler was found)"
     processes = f", {run.machine.world} processes" if run.machine.world > 1 else ""
     left_out = ", ".join(f"{n:,} {why}" for why, n in run.data.train.left_out.items() if n)
     run.reporter.say(
         f"{len(run.data.train):,} training pairs{f' (left out: {left_out})' if left_out else ''}, "
         f"{len(run.data.valid):,} development pairs; {len(run.data.source):,} source and "
         f"{len(run.data.target):,} target pieces\n"
-        f"{count:,} weights, {run.machine.device}, {precision}{processes}, {run.total:,} updates at most"
+        f"{count:,} weights, {run.machine.device}, {precision}{loops}{processes}, {run.total:,} updates at most"
     )
     if run.state.update:
         run.reporter.say(f"going on from update {run.state.update:,} (epoch {run.epochs:.2f})")

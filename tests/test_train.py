@@ -172,7 +172,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
 def test_a_copy_task_is_learnt(tmp_path: Path, name: str) -> None:
     chosen = options(
         tmp_path, 1500, model={**LEARNERS[name], "decoder_hidden": 64},
-        train={"batch": 32, "learning_rate": 0.01, "epochs": 9.0, "schedule": "cosine", "valid_every": 200},
+        train={"batch": 32, "learning_rate": 0.01, "epochs": 6.0, "schedule": "cosine", "valid_every": 200},
     )  # fmt: skip
     outcome, told = run(tmp_path, chosen)
     assert outcome.best is not None and outcome.best >= 95 and outcome.metric == "exact_match"

@@ -20,12 +20,13 @@ COMMANDS: dict[str, list[list[str]]] = {
         *TORCH,
         ["--no-deps", "OpenNMT-py==3.5.1"],
         [
-            "configargparse", "sacrebleu", "pyonmttok==1.38.1", "tensorboard", "flask", "waitress", "pyyaml",
-            "rapidfuzz", "six", "ctranslate2==4.8.5", "sentencepiece",
+            "configargparse==1.9.0", "sacrebleu==2.6.0", "pyonmttok==1.38.1", "tensorboard==2.21.0", "flask==3.1.3",
+            "waitress==3.0.2", "pyyaml==6.0.3", "rapidfuzz==3.14.6", "six==1.17.0", "ctranslate2==4.8.5",
+            "sentencepiece==0.2.3",
         ],
     ],
-    "eole": [*TORCH, ["eole==0.6.4", "aiohttp"]],
-    "joey": [*TORCH, ["joeynmt==2.3.0", "importlib_metadata"]],
+    "eole": [*TORCH, ["eole==0.6.4", "aiohttp==3.14.5"]],
+    "joey": [*TORCH, ["joeynmt==2.3.0", "importlib_metadata==10.2.0"]],
     "ct2": [["ctranslate2==4.8.5"]],
 }  # fmt: skip
 
