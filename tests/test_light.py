@@ -31,19 +31,23 @@ def test_compiled_loops_equal_their_plain_twin(low: torch.dtype, tolerance: floa
         pytest.skip("no C++ compiler here")
     given = inputs(low)
     weight = torch.randn(B, T, H, dtype=given[1].dtype)
-    found, expected = [], []
-    for which, results in ((scan, found), (plain_scan, expected)):
+    results = []
+    for which in (scan, plain_scan):
         h, c = which(*given, MASKS[mask])
         assert h.dtype == low and c.dtype == given[1].dtype
-        results += [h, c, *torch.autograd.grad((h * weight).sum() + c.square().sum(), given)]
-    for a, b in zip(found, expected, strict=True):
+        results.append([h, c, *torch.autograd.grad((h * weight).sum() + c.square().sum(), given)])
+    for a, b in zip(*results, strict=True):
         assert a.dtype == b.dtype
         torch.testing.assert_close(a, b, atol=tolerance, rtol=tolerance)
 
 
 def test_gradients() -> None:
     """Also of what was read before, and of each output."""
-    assert torch.autograd.gradcheck(lambda *given: scan(*given, MASKS["padded"]), inputs(torch.float64))
+
+    def run(u: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        return scan(u, v, c, MASKS["padded"])
+
+    assert torch.autograd.gradcheck(run, inputs(torch.float64))
 
 
 def test_the_threads_do_not_change_a_bit() -> None:

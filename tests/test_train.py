@@ -164,7 +164,6 @@ def test_a_bad_update_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 LEARNERS: dict[str, dict[str, Any]] = {
     "over_outputs": {"decoder": "over_outputs", "score": "general", "embedding": 32, "encoder_hidden": 32},
     "bahdanau": {"decoder": "bahdanau", "score": "additive", "cell": "gru", "embedding": 32, "encoder_hidden": 32},
-    "light": {"decoder": "over_outputs", "score": "multi_head", "cell": "sru", "embedding": 32, "encoder_hidden": 32},
 }
 
 
