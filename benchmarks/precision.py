@@ -23,7 +23,8 @@ from antiphon.progress import Reporter
 from antiphon.seq2seq import Seq2Seq
 from antiphon.train import train
 
-CORPUS = "anki_cmn_eng"  # Chinese to English, 19,053 short pairs
+CORPUS = "multi30k/raw"  # English to German, 29,000 pairs
+PRESET = "fast"
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -33,13 +34,14 @@ def measure(data: Path, precision: str, seed: int, epochs: float, threads: int) 
         f"train.precision='{precision}'", f"train.seed={seed}", f"train.epochs={epochs}", f"train.threads={threads}",
         "train.metric='loss'", "train.valid_start=1000.0", "train.tensorboard=false", "train.patience=0",
     ]  # fmt: skip
-    over = {"data": {"train": [str(data / "train.tsv.gz")], "valid": [str(data / "dev.tsv.gz")]}}
+    train_pairs, valid_pairs = (f"{data / name}.en.gz,{data / name}.de.gz" for name in ("train", "val"))
+    over = {"data": {"train": [train_pairs], "valid": [valid_pairs]}}
     with tempfile.TemporaryDirectory() as folder:
         outcome = train(
-            config.load("tiny", sets=sets, over=over), Path(folder) / "model", reporter=Reporter(quiet=True)
+            config.load(PRESET, sets=sets, over=over), Path(folder) / "model", reporter=Reporter(quiet=True)
         )
         model = Seq2Seq.load(outcome.model, "cpu", threads, "torch")
-    pairs = list(corpus.read(str(data / "dev.tsv.gz")))
+    pairs = list(corpus.read(valid_pairs))
     outputs = [result.text for result in model.generate([pair.source for pair in pairs])]
     score = metrics.measure(["bleu"], outputs, [pair.target for pair in pairs])["bleu"]
     return {"seed": seed, "loss": outcome.best or math.nan, "bleu": score.value, "minutes": round(outcome.minutes, 2)}
@@ -59,14 +61,14 @@ def summary(runs: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each precision")
-    parser.add_argument("--epochs", type=float, default=12, help="passes over the data")
-    parser.add_argument("--threads", type=int, default=1, help="processor threads")
+    parser.add_argument("--epochs", type=float, default=2, help="passes over the data")
+    parser.add_argument("--threads", type=int, default=2, help="processor threads")
     parser.add_argument("--out", type=Path, help="file for the results; default: standard output alone")
     options = parser.parse_args()
     if options.seeds < 2:
         parser.error("--seeds: a spread needs at least 2")
     data = Path(os.environ.get("ANTIPHON_DATA", "")) / CORPUS
-    if not (data / "train.tsv.gz").is_file():
+    if not (data / "train.en.gz").is_file():
         print(f"no corpus {data}: set ANTIPHON_DATA to the folder that holds {CORPUS}", file=sys.stderr)
         sys.exit(2)
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in PRECISIONS}
@@ -74,7 +76,7 @@ def main() -> None:
         for precision in PRECISIONS:
             runs[precision].append(measure(data, precision, seed, options.epochs, options.threads))
             print(f"{precision}, {runs[precision][-1]}", file=sys.stderr, flush=True)
-    found = {"corpus": CORPUS, "preset": "tiny", "epochs": options.epochs, "processor": processor(), "runs": runs}
+    found = {"corpus": CORPUS, "preset": PRESET, "epochs": options.epochs, "processor": processor(), "runs": runs}
     text = json.dumps(found | summary(runs), indent=2)
     if options.out:
         options.out.write_text(text + "\n", encoding="utf-8")
