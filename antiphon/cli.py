@@ -443,32 +443,31 @@ def list_() -> None:
 def run(
     name: options.Recipe,
     out: options.RecipeFolder = None,
+    only: options.OnlyModels = None,
     sets: options.Sets = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Fetch a recipe's corpus, train, score, and write results.json.
+    """Fetch a recipe's corpus, train, score, and write results.json. The same command goes on where it was stopped.
 
-    The corpus is taken from the folder that ANTIPHON_DATA names, else from its official address. With --set the results
-    are another experiment's, and are written to the output folder alone.
+    The corpus is taken from the folder that ANTIPHON_DATA names, else from its official address. With --set or --only
+    the results are those of an experiment or of a part, and are written to the output folder alone.
 
     \b
     Examples:
       antiphon recipe run multi30k-en-de
       antiphon recipe run multi30k-en-de --set train.seed=2 --out runs/second
     """
-    from antiphon import recipe
+    from antiphon import experiment, recipe
     from antiphon.progress import Reporter
 
     folder = recipe.find(Path("recipes")).get(name, Path(name))
     with Reporter(quiet) as reporter:
         reporter.console.quiet = not _first()
-        results = recipe.run(folder, out or Path("runs") / folder.name, sets or (), _typed(), reporter)
-    if not _first():
-        return
-    for part, found in results["sets"].items():
-        for score in found["scores"]:
-            print(f"{part:20} {score['name']:15} {score['value']:7.2f}   {score['signature']}")
-    print(f"{results['minutes']} minutes of training")
+        results = experiment.run(folder, out or Path("runs") / folder.name, sets or (), _typed(), reporter, only or ())
+    for row in results.get("rows", ()):
+        for score in row["scores"]:
+            spread = f" ± {score['deviation']:.2f}" if score["deviation"] is not None else ""
+            print(f"{row['set']}\t{row['model']}\t{score['name']}\t{score['value']:.2f}{spread}\t{score['signature']}")
 
 
 # What the commands share

@@ -183,5 +183,8 @@ NewModel = Annotated[Path, typer.Option("--out", "-o", help="Model folder to mak
 DemoModel = Annotated[Path, typer.Option("--out", "-o", help="Model folder to make.")]
 Recipe = Annotated[str, typer.Argument(help="Name of a recipe below recipes/, or its folder.", show_default=False)]
 RecipeFolder = Annotated[
-    Path | None, typer.Option("--out", "-o", help="Where data and model go.", show_default="runs/NAME")
+    Path | None, typer.Option("--out", "-o", help="Where data and models go.", show_default="runs/NAME")
+]
+OnlyModels = Annotated[
+    list[str] | None, typer.Option("--only", help="Only this model of a recipe that has several. May be repeated.")
 ]

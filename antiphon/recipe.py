@@ -1,39 +1,19 @@
-"""Recipes: a result made again by one command, from the corpus's official files to a table of scores.
+"""Recipes: what makes a published result again, read from a `recipe.toml`.
 
-A recipe is a folder with a `recipe.toml`: the corpus's files with their addresses and checksums, a configuration, the
-sets to score, and published results beside them. Running it writes `results.json` next to it.
+A recipe is a folder whose `recipe.toml` names the corpus's files with their addresses and checksums, a configuration,
+variants of it, and the sets to score with published results beside them. `experiment.run` runs it and writes
+`results.json` next to it.
 """
 
-import gzip
-import hashlib
-import json
-import os
-import platform
-import shutil
-import subprocess
 import tomllib
-import urllib.error
-import urllib.request
-import zlib
-from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from antiphon import __version__, config, metrics
-from antiphon.corpus import read, read_lines
 from antiphon.errors import UserError, near
-from antiphon.machine import processor
-from antiphon.progress import Reporter
-from antiphon.seq2seq import Seq2Seq
-from antiphon.train import Outcome, train
 
 RECIPE = "recipe.toml"
-RESULTS = "results.json"
-DATA = "ANTIPHON_DATA"  # names a folder of corpora that are here already
 
 
 class Part(BaseModel):
@@ -46,16 +26,43 @@ class File(Part):
     url: str
     sha256: str  # of the text, unpacked, so that it holds however the file was compressed
     local: str  # its place below the folder that ANTIPHON_DATA names
+    member: str = ""  # its path inside, where the address is a .zip or .tar archive
 
 
-class Set(Part):
-    """One set of pairs to score."""
+class Variant(Part):
+    """One model of a recipe that has several."""
 
     name: str
-    pairs: str  # as `data.train` names a corpus
+    about: str = ""
+    preset: str = ""
+    config: dict[str, dict[str, Any]] = Field(default_factory=dict)  # laid over the recipe's
+
+
+class Row(Part):
+    """A set of pairs to score, and how outputs are looked for."""
+
+    name: str
+    pairs: str  # as `data.train` names a corpus; `{model}` stands for the model's name
+    models: list[str] = Field(default_factory=list)  # only these; none named: all
+    ensemble: int = Field(1, ge=1)  # the first so many seeds of a model together
+    search: dict[str, Any] = Field(default_factory=dict)  # options of `Seq2Seq.generate` over the model's own
+    metrics: list[str] = Field(default_factory=list)  # other than the recipe's
     tokenised: str = ""  # references, tokenised and lowercased as published scores are
-    language: str = ""  # of the target, for the tokeniser of outputs that `tokenised` needs
-    published: dict[str, float] = Field(default_factory=dict)  # system -> tokenised BLEU
+    language: str = ""  # of the target, for tokenisers that need it
+    published: dict[str, dict[str, float]] = Field(default_factory=dict)  # metric -> system -> value
+    reach: dict[str, float] = Field(default_factory=dict)  # metric -> the value to reach
+
+
+class Picture(Part):
+    """A picture of what the models do; see `antiphon.pictures`."""
+
+    kind: str
+    file: str  # written beside results.json
+    title: str = ""
+    row: str = ""  # by_length: the row whose outputs are measured
+    metric: str = "bleu"  # by_length
+    models: list[str] = Field(default_factory=list)  # only these; none named: all
+    texts: list[str] = Field(default_factory=list)  # sources of our own
 
 
 class Recipe(Part):
@@ -64,10 +71,18 @@ class Recipe(Part):
     title: str
     about: str  # where the corpus is from, and its licence
     metrics: list[str]
+    corpus: str = ""  # of `antiphon.corpora`: what turns the files into pairs
+    prepare: dict[str, Any] = Field(default_factory=dict)  # its arguments
     preset: str = ""
+    seeds: list[int] = Field(default_factory=lambda: [1], min_length=1)
+    average: bool = False  # over all models too
+    samples: list[str] = Field(default_factory=list)  # sources of our own, whose outputs go into the results
+    tried: str = ""  # what was tried where a value is not reached
     files: dict[str, File]
     config: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    scores: list[Set]
+    models: list[Variant] = Field(default_factory=list)
+    scores: list[Row]
+    pictures: list[Picture] = Field(default_factory=list)
 
 
 def find(root: Path) -> dict[str, Path]:
@@ -87,171 +102,32 @@ def load(folder: Path) -> Recipe:
         hint = near(folder.name, known) if known else "; run this in a clone of the project, where recipes/ is"
         raise UserError(f"{folder}: no {RECIPE} there{hint}")
     try:
-        return Recipe.model_validate(tomllib.loads(path.read_text("utf-8")))
+        recipe = Recipe.model_validate(tomllib.loads(path.read_text("utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise UserError(f"{path}: not valid TOML: {e}") from e
     except ValidationError as e:
         first = e.errors()[0]
         raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from e
+    _check(recipe, path)
+    if recipe.models:
+        return recipe
+    return recipe.model_copy(update={"models": [Variant(name=folder.name)]})
 
 
-def run(
-    folder: Path, out: Path, sets: Sequence[str] = (), command: str = "", reporter: Reporter | None = None
-) -> dict[str, Any]:
-    """Fetch the corpus, train, score, and write `results.json`.
-
-    Args:
-        folder: the recipe's.
-        out: where the data and the model go; the same command goes on with a stopped run.
-        sets: `section.key=value` over the recipe's configuration. Results are then written to `out` only.
-        command: the command that does this, for the results.
-        reporter: where progress goes.
-
-    Returns:
-        What `results.json` holds. Under `torchrun` the first process fetches and scores; the others have nothing.
-    """
-    reporter = reporter or Reporter()
-    recipe = load(folder)
-    data, first = out / "data", os.environ.get("RANK", "0") == "0"
-    for name, file in recipe.files.items() if first else ():
-        reporter.show("fetching", 0, None, name)
-        fetch(name, file, data)
-    reporter.close()
-    options = config.load(recipe.preset, sets=sets, over=_placed(recipe.config, recipe.files, data))
-    commit = _begun_at(out, folder) if first else ""
-    outcome = train(options, out / "model", command, reporter)
-    if not first:
-        return {}
-    reporter.show("scoring", 0, None)
-    model = Seq2Seq.load(outcome.model)
-    scores = {part.name: _score(model, part, recipe, data) for part in recipe.scores}
-    reporter.close()
-    results = _results(recipe, options, outcome, scores, command, commit)
-    text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
-    for target in (out,) if sets else (out, folder):
-        (target / RESULTS).write_text(text, encoding="utf-8", newline="\n")
-    return results
-
-
-def fetch(name: str, file: File, folder: Path) -> Path:
-    """Put a corpus's file into a folder: from the folder that ANTIPHON_DATA names, else from its official address.
-
-    Raises:
-        UserError: it cannot be had, or its text is not what the recipe was made with.
-    """
-    path = folder / name
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        here = Path(os.environ.get(DATA, "")) / file.local
-        if os.environ.get(DATA) and here.is_file():
-            shutil.copyfile(here, partial)
-        else:
-            _download(file.url, partial)
-        partial.replace(path)
-    try:
-        found = _digest(path)
-    except (OSError, EOFError, zlib.error) as e:
-        path.unlink()
-        raise UserError(f"{name}: cannot be unpacked ({e}); run the command again to fetch it again") from e
-    if found != file.sha256:
-        path.unlink()
-        raise UserError(
-            f"{name}: its text has the checksum {found}, not {file.sha256}; is it another version of the corpus?"
-        )
-    return path
-
-
-def _digest(path: Path) -> str:
-    """The checksum of a file's text, unpacked."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if packed else path.open("rb") as text:
-        while block := text.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _download(url: str, path: Path) -> None:
-    try:
-        with urllib.request.urlopen(url, timeout=60) as answer, path.open("wb") as file:
-            shutil.copyfileobj(answer, file)
-    except (urllib.error.URLError, OSError) as e:
-        path.unlink(missing_ok=True)
-        raise UserError(f"{url}: cannot be downloaded: {e}; or set {DATA} to a folder that holds the corpus") from e
-
-
-def _placed(sections: dict[str, dict[str, Any]], files: dict[str, File], data: Path) -> dict[str, dict[str, Any]]:
-    """The configuration with the corpora's names turned into paths."""
-    named = sections.get("data", {})
-    placed = {key: [_at(spec, files, data) for spec in named[key]] for key in ("train", "valid") if key in named}
-    return sections | {"data": named | placed}
-
-
-def _at(spec: str, files: dict[str, File], data: Path) -> str:
-    return ",".join(str(data / name) if name in files else name for name in spec.split(","))
-
-
-def _score(model: Seq2Seq, part: Set, recipe: Recipe, data: Path) -> dict[str, Any]:
-    """Generate from one set and measure: cased and detokenised, and as published scores are."""
-    pairs = list(read(_at(part.pairs, recipe.files, data), model.config.data.source, model.config.data.target))
-    outputs = [result.text for result in model.generate([pair.source for pair in pairs])]
-    measured = metrics.measure(recipe.metrics, outputs, [pair.target for pair in pairs])
-    found = [asdict(score) for score in measured.values()]
-    if part.tokenised:
-        references = list(read_lines(data / part.tokenised))
-        score = metrics.tokenised_bleu(metrics.moses(outputs, part.language), references)
-        found.append(asdict(score) | {"name": "tokenised bleu", "published": part.published})
-    return {"sentences": len(pairs), "scores": found}
-
-
-def _results(
-    recipe: Recipe, options: config.Config, outcome: Outcome, scores: dict[str, Any], command: str, commit: str
-) -> dict[str, Any]:
-    import torch
-
-    return {
-        "title": recipe.title,
-        "command": command,
-        "commit": commit,
-        "version": __version__,
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": {
-            "processor": processor(),
-            "cores": os.cpu_count(),
-            "processes": int(os.environ.get("WORLD_SIZE", "1")),
-            "threads": torch.get_num_threads(),
-            "system": f"{platform.system()} {platform.machine()}",
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
-        "seed": options.train.seed,
-        "minutes": round(outcome.minutes, 1),
-        "epochs": round(outcome.epochs, 2),
-        "updates": outcome.updates,
-        "search": options.search.model_dump(),
-        "sets": scores,
-    }
-
-
-def _begun_at(out: Path, folder: Path) -> str:
-    """The commit at which this run was begun, also where it goes on at a later one."""
-    note = out / "commit.txt"
-    if not note.is_file():
-        note.write_text(_commit(folder) + "\n", encoding="utf-8", newline="\n")
-    return note.read_text("utf-8").strip()
-
-
-def _commit(folder: Path) -> str:
-    """The commit that is checked out, marked where files other than results differ from it; empty outside git."""
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True, encoding="utf-8")
-        return done.stdout.strip()
-
-    try:
-        changed = [line for line in git("status", "--porcelain", "-uno").splitlines() if not line.endswith(RESULTS)]
-        return git("rev-parse", "HEAD") + (" with changes" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return ""
+def _check(recipe: Recipe, path: Path) -> None:
+    """Refuse names that lead nowhere."""
+    known = [variant.name for variant in recipe.models]
+    named = [part.models for part in recipe.scores] + [part.models for part in recipe.pictures]
+    for name in sum(named, []):
+        if name not in known:
+            raise UserError(f"{path}: no model is called '{name}'{near(name, known)}")
+    for row in recipe.scores:
+        if row.ensemble > len(recipe.seeds):
+            raise UserError(
+                f"{path}: the row '{row.name}' wants an ensemble of {row.ensemble} seeds, and there are "
+                f"{len(recipe.seeds)}: name more in seeds"
+            )
+    rows = [row.name for row in recipe.scores]
+    for picture in recipe.pictures:
+        if picture.row and picture.row not in rows:
+            raise UserError(f"{path}: no row is called '{picture.row}'{near(picture.row, rows)}")

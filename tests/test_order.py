@@ -16,7 +16,8 @@ ORDER = [
     "nn.recurrent_attention", "nn.recurrent", "nn.attention", "nn.encoder", "nn.decoder", "nn.kernels",
     "nn.initialise", "nn.model",
     "torch_engine", "seq2seq", "progress", "machine", "optim", "checkpoint", "log", "validate", "run", "train",
-    "onnx_graph", "onnx_model", "export", "recipe", "dates", "demo", "options", "guard", "output", "cli",
+    "onnx_graph", "onnx_model", "export", "recipe", "fetch", "experiment",
+    "dates", "demo", "options", "guard", "output", "cli",
 ]  # fmt: skip
 
 # What a user of a trained model imports; it must not need the extra `train`.
@@ -43,7 +44,7 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}: imports are absolute"
             module = node.module or ""
-            inside = module in ("antiphon", "antiphon.nn")
+            inside = module in ("antiphon", "antiphon.corpora", "antiphon.nn")
             names = [f"{module}.{alias.name}" for alias in node.names] if inside else [module]
         found |= {name.removeprefix("antiphon.") for name in names if name.startswith("antiphon.")}
     return found & modules().keys()

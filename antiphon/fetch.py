@@ -1,0 +1,102 @@
+"""Fetching the files of a corpus: from the folder that ANTIPHON_DATA names, else from their official address."""
+
+import gzip
+import hashlib
+import os
+import shutil
+import tarfile
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from pathlib import Path
+
+from antiphon.errors import UserError
+from antiphon.recipe import File
+
+DATA = "ANTIPHON_DATA"  # names a folder of corpora that are here already
+
+
+def fetch(name: str, file: File, folder: Path) -> Path:
+    """Put a corpus's file into a folder.
+
+    Args:
+        name: what it is called there.
+        file: where it comes from, and the checksum of its text.
+        folder: made if missing.
+
+    Raises:
+        UserError: it cannot be had, or its text is not what the recipe was made with.
+    """
+    path = folder / name
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        here = Path(os.environ.get(DATA, "")) / file.local
+        if os.environ.get(DATA) and here.is_file():
+            shutil.copyfile(here, partial)
+        else:
+            _download(file.url, partial)
+            if file.member:
+                _take_out(partial, file.member)
+        partial.replace(path)
+    try:
+        found = _digest(path)
+    except (OSError, EOFError, zlib.error) as e:
+        path.unlink()
+        raise UserError(f"{name}: cannot be unpacked ({e}); run the command again to fetch it again") from e
+    if found != file.sha256:
+        path.unlink()
+        raise UserError(
+            f"{name}: its text has the checksum {found}, not {file.sha256}; is it another version of the corpus?"
+        )
+    return path
+
+
+def text(path: Path) -> str:
+    """A file's text, unpacked where it is packed, whatever its name says."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if packed else path.open("rb") as content:
+        return content.read().decode("utf-8")
+
+
+def _digest(path: Path) -> str:
+    """The checksum of a file's text, unpacked."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if packed else path.open("rb") as content:
+        while block := content.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _download(url: str, path: Path) -> None:
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer, path.open("wb") as file:
+            shutil.copyfileobj(answer, file)
+    except (urllib.error.URLError, OSError) as e:
+        path.unlink(missing_ok=True)
+        raise UserError(f"{url}: cannot be downloaded: {e}; or set {DATA} to a folder that holds the corpus") from e
+
+
+def _take_out(archive: Path, member: str) -> None:
+    """Replace an archive by one file of it; nothing is unpacked to where the archive says."""
+    taken = archive.with_name(archive.name + ".member")
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as packed, packed.open(member) as inside, taken.open("wb") as file:
+                shutil.copyfileobj(inside, file)
+        else:
+            with tarfile.open(archive) as tar:
+                content = tar.extractfile(member)
+                if content is None:
+                    raise KeyError(member)
+                with content, taken.open("wb") as file:
+                    shutil.copyfileobj(content, file)
+    except (KeyError, tarfile.TarError, zipfile.BadZipFile) as e:
+        archive.unlink()
+        taken.unlink(missing_ok=True)
+        raise UserError(f"{archive.name}: no file {member} in it: {e}; has the archive changed?") from e
+    taken.replace(archive)

@@ -1,0 +1,199 @@
+"""Running recipes: whole small runs, with variants, seeds, prepared corpora and averages."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import pytest
+
+from antiphon import experiment, metrics, recipe
+from antiphon.corpora import CORPORA, Corpus
+from antiphon.errors import UserError
+from antiphon.fetch import text
+from antiphon.seq2seq import Seq2Seq
+
+WORDS = ["red", "blue", "green", "old", "new"]
+PAIRS = [(f"{a} {b} {c}", f"{c} {b} {a}") for a in WORDS for b in WORDS for c in WORDS]
+HEAD = """
+title = "Three words turned round"
+about = "made here"
+preset = "tiny"
+"""
+TAIL = """
+[config.text]
+kind = "word"
+dropout = 0
+[config.train]
+steps = 6
+valid_every = 3
+threads = 1
+tensorboard = false
+"""
+
+
+@pytest.fixture
+def corpora(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of corpora with one file of pairs."""
+    folder = tmp_path / "corpora"
+    folder.mkdir()
+    (folder / "all.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in PAIRS), encoding="utf-8", newline="\n")
+    monkeypatch.setenv("ANTIPHON_DATA", str(folder))
+    return folder
+
+
+def written(corpora: Path, middle: str) -> Path:
+    """A recipe of these pairs."""
+    folder = corpora.parent / "recipes" / "turn"
+    folder.mkdir(parents=True)
+    digest = hashlib.sha256((corpora / "all.tsv").read_bytes()).hexdigest()
+    file = f'[files."all.tsv"]\nurl = "file:///nowhere"\nsha256 = "{digest}"\nlocal = "all.tsv"\n'
+    (folder / "recipe.toml").write_text(HEAD + middle + TAIL + file, encoding="utf-8")
+    return folder
+
+
+SINGLE = """
+metrics = ["exact_match", "bleu"]
+samples = ["old new red"]
+[[scores]]
+name = "all"
+pairs = "all.tsv"
+[scores.published.bleu]
+"a book" = 12.5
+[scores.reach]
+bleu = 99.0
+[config.data]
+train = ["all.tsv"]
+held_out = 10
+"""
+
+
+def test_a_whole_run(corpora: Path) -> None:
+    folder = written(corpora, SINGLE)
+    out = corpora.parent / "out"
+    results = experiment.run(folder, out, command="antiphon recipe run turn")
+    assert json.loads((folder / "results.json").read_text("utf-8")) == results
+    (row,) = results["rows"]
+    assert row["sentences"] == len(PAIRS) and row["model"] == "turn" and row["seeds"] == [1]
+    outputs = (out / "outputs" / "all-turn-seed1.txt").read_text("utf-8").splitlines()
+    expected = metrics.measure(["exact_match", "bleu"], outputs, [target for _, target in PAIRS])
+    assert {score["name"]: score["value"] for score in row["scores"]} == {n: s.value for n, s in expected.items()}
+    assert row["scores"][1]["published"] == {"a book": 12.5} and row["scores"][1]["reach"] == 99.0
+    assert results["models"][0]["updates"] == 6 and results["command"] == "antiphon recipe run turn"
+    assert results["samples"][0]["outputs"][0][0] == "old new red"
+
+
+def test_other_settings_leave_the_results_alone(corpora: Path) -> None:
+    folder = written(corpora, SINGLE)
+    results = experiment.run(folder, corpora.parent / "out", sets=["train.seed=5", "train.steps=3"])
+    assert results["rows"][0]["seeds"] == [1] and results["models"][0]["updates"] == 3
+    assert not (folder / "results.json").exists() and (corpora.parent / "out" / "results.json").is_file()
+
+
+def halves(files: Mapping[str, Path], out: Path, least: int) -> None:
+    """Two corpora of one, by their first word, with several references."""
+    lines = [line.split("\t") for line in text(files["all.tsv"]).splitlines()]
+    for name, words in (("warm", WORDS[:2]), ("cold", WORDS[2:])):
+        rows = [{"source": a, "target": [b, a], "first": a.split()[0]} for a, b in lines if a.split()[0] in words]
+        assert len(rows) >= least
+        (out / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def begins(items: list[dict[str, Any]], outputs: list[str]) -> metrics.Score:
+    """Outputs that begin as their source does."""
+    right = [text.split()[:1] == [item["first"]] for item, text in zip(items, outputs, strict=True)]
+    return metrics.Score("begins", 100 * mean(right), "begins", True)
+
+
+SEVERAL = """
+metrics = ["begins", "per", "perplexity"]
+corpus = "halves"
+prepare = { least = 10 }
+seeds = [1, 2]
+average = true
+[[models]]
+name = "warm"
+[[models]]
+name = "cold"
+[models.config.model]
+decoder = "context"
+[[scores]]
+name = "all"
+pairs = "{model}.jsonl"
+[[scores]]
+name = "wide"
+pairs = "{model}.jsonl"
+models = ["cold"]
+search = { beam = 7 }
+metrics = ["per"]
+[config.data]
+train = ["{model}.jsonl"]
+held_out = 10
+"""
+
+
+def test_models_seeds_and_averages(corpora: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CORPORA, "halves", Corpus(halves, {"begins": begins}))  # type: ignore[dict-item]
+    folder, out = written(corpora, SEVERAL.replace("average = true\n", "")), corpora.parent / "out"
+    part = experiment.run(folder, out, only=["cold"])
+    assert {row["model"] for row in part["rows"]} == {"cold"} and not (folder / "results.json").exists()
+    results = experiment.run(folder, out)
+    assert [(row["set"], row["model"]) for row in results["rows"]] == [
+        ("all", "warm"),
+        ("all", "cold"),
+        ("wide", "cold"),
+    ]
+    warm, cold, wide = results["rows"]
+    assert cold == part["rows"][0], "trained models are kept"
+    assert (warm["sentences"], cold["sentences"]) == (50, 75)
+    assert wide["search"]["beam"] == 7 and [s["name"] for s in wide["scores"]] == ["per"]
+    for score in warm["scores"]:
+        assert len(score["values"]) == 2 and score["value"] == mean(score["values"])
+        assert score["deviation"] == stdev(score["values"])
+    seed2 = Seq2Seq.load(out / "models" / "warm" / "seed2")
+    items = experiment.examples(str(out / "data" / "prepared" / "warm.jsonl"))
+    outputs = [r.text for r in seed2.generate([item["source"] for item in items])]
+    expected = metrics.measure(["per"], outputs, [item["target"] for item in items])["per"].value
+    assert warm["scores"][1]["values"][1] == pytest.approx(expected)
+
+
+def test_the_mean_over_models(corpora: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CORPORA, "halves", Corpus(halves, {"begins": begins}))  # type: ignore[dict-item]
+    middle = SEVERAL.replace("seeds = [1, 2]", "seeds = [1]").replace('models = ["cold"]', "")
+    results = experiment.run(written(corpora, middle), corpora.parent / "out")
+    *rows, first, second = results["rows"]
+    assert (first["model"], first["sentences"]) == ("mean of 2", 125)
+    ours = [row["scores"][1]["value"] for row in rows if row["set"] == "all"]
+    assert first["scores"][1]["value"] == pytest.approx(mean(ours))
+    assert second["set"] == "wide"
+
+
+def test_perplexity_is_of_all_pieces(corpora: Path) -> None:
+    folder, out = written(corpora, SINGLE), corpora.parent / "out"
+    experiment.run(folder, out)
+    model = Seq2Seq.load(out / "models" / "turn" / "seed1")
+    sources, targets = [a for a, _ in PAIRS], [b for _, b in PAIRS]
+    each = [p for result in model.score(sources, targets) for p in result.token_log_probs]
+    assert len(each) == 4 * len(PAIRS)
+    assert experiment.perplexity(model, sources, targets).value == pytest.approx(math.exp(-mean(each)))
+
+
+def test_unknown_names_are_told(corpora: Path) -> None:
+    folder = written(corpora, SEVERAL)
+    with pytest.raises(UserError, match="no model is called 'wram'; did you mean 'warm'"):
+        experiment.run(folder, corpora.parent / "out", only=["wram"])
+    with pytest.raises(UserError, match="no corpus is called 'halves'"):
+        experiment.run(folder, corpora.parent / "out")
+
+
+def test_every_projects_recipe_makes_configurations(tmp_path: Path) -> None:
+    root = Path(__file__).parent.parent / "recipes"
+    for folder in recipe.find(root).values():
+        loaded = recipe.load(folder)
+        assert not loaded.corpus or loaded.corpus in CORPORA
+        for variant in loaded.models:
+            files = {name: tmp_path / name for name in loaded.files}
+            assert experiment.configured(loaded, variant, 1, files).data.train
