@@ -6,6 +6,7 @@ variants of it, and the sets to score with published results beside them. `exper
 """
 
 import tomllib
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def _check(recipe: Recipe, path: Path) -> None:
     """Refuse names that lead nowhere."""
     known = [variant.name for variant in recipe.models]
     named = [part.models for part in recipe.scores] + [part.models for part in recipe.pictures]
-    for name in sum(named, []):
+    for name in chain.from_iterable(named):
         if name not in known:
             raise UserError(f"{path}: no model is called '{name}'{near(name, known)}")
     for row in recipe.scores:
