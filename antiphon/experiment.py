@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from antiphon import __version__, config, metrics
+from antiphon import __version__, config, metrics, pictures
 from antiphon.corpora import CORPORA
 from antiphon.corpus import read, read_lines
 from antiphon.errors import UserError, near
@@ -26,7 +26,7 @@ from antiphon.fetch import fetch
 from antiphon.machine import processor
 from antiphon.metrics import Score
 from antiphon.progress import Reporter
-from antiphon.recipe import Recipe, Row, Variant, load
+from antiphon.recipe import Picture, Recipe, Row, Variant, load
 from antiphon.seq2seq import Seq2Seq
 from antiphon.train import Outcome, train
 
@@ -47,7 +47,8 @@ class Trained(NamedTuple):
 class Scored(NamedTuple):
     """One set as one model, or an ensemble of seeds, writes it."""
 
-    examples: list[dict[str, Any]]
+    sources: list[str]
+    references: list[list[str]]
     outputs: list[str]
     scores: list[Score]
 
@@ -86,17 +87,18 @@ def run(
     first = os.environ.get("RANK", "0") == "0"
     files = _data(recipe, out, reporter) if first else _placed(out / "data")
     commit = _begun_at(out, folder) if first else ""
-    seeds = recipe.seeds[:1] if any(text.startswith("train.seed=") for text in sets) else recipe.seeds
+    one_seed = any(text.startswith("train.seed=") for text in sets)
     trained = []
     for variant in chosen:
-        for seed in seeds:
+        for seed in (variant.seeds or recipe.seeds)[: 1 if one_seed else None]:
             options = configured(recipe, variant, seed, files, sets)
             reporter.say(f"{variant.name}, seed {options.train.seed}")
             outcome = train(options, out / "models" / variant.name / f"seed{seed}", command, reporter)
             trained.append(Trained(variant, seed, options, outcome, _load()))
     if not first:
         return {}
-    rows = [found for row in recipe.scores for found in _row(recipe, row, trained, files, out, reporter)]
+    scored = [found for row in recipe.scores for found in _row(recipe, row, trained, files, out, reporter)]
+    rows = [found for found, _ in scored]
     results = _about(recipe, folder, command, commit) | {
         "models": [_model(one) for one in trained],
         "rows": [*rows, *(_averages(recipe, rows) if recipe.average else ())],
@@ -106,6 +108,8 @@ def run(
     text = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
     for target in (out,) if sets or only else (out, folder):
         (target / RESULTS).write_text(text, encoding="utf-8", newline="\n")
+        for picture in recipe.pictures:
+            _draw(picture, target, trained, scored)
     return results
 
 
@@ -174,8 +178,8 @@ def examples(spec: str, source: str = "", target: str = "") -> list[dict[str, An
 
 def _row(
     recipe: Recipe, row: Row, trained: Sequence[Trained], files: Mapping[str, Path], out: Path, reporter: Reporter
-) -> list[dict[str, Any]]:
-    """A row of the table for each model: the mean over its seeds, or their ensemble."""
+) -> list[tuple[dict[str, Any], Scored]]:
+    """A row of the table for each model: the mean over its seeds, or their ensemble; with it the first run."""
     found = []
     for name in dict.fromkeys(one.variant.name for one in trained):
         if row.models and name not in row.models:
@@ -187,7 +191,7 @@ def _row(
             reporter.show("scoring", 0, None, f"{row.name}, {name}")
             runs.append(score(recipe, row, group, files))
             _write_outputs(out, row, group, runs[-1].outputs)
-        found.append(_summary(row, name, groups, runs))
+        found.append((_summary(row, name, groups, runs), runs[0]))
     return found
 
 
@@ -206,7 +210,7 @@ def score(recipe: Recipe, row: Row, group: Sequence[Trained], files: Mapping[str
         tokens = list(read_lines(files[row.tokenised]))
         found = metrics.tokenised_bleu(metrics.moses(outputs, row.language), tokens)
         scores.append(Score("tokenised bleu", found.value, found.signature, True, found.note))
-    return Scored(items, outputs, scores)
+    return Scored(list(sources), list(references), outputs, scores)
 
 
 def opened(folders: Sequence[Path]) -> Seq2Seq:
@@ -300,6 +304,23 @@ def _sample(recipe: Recipe, variant: Variant, trained: Sequence[Trained]) -> dic
     model = opened([next(one for one in trained if one.variant.name == variant.name).outcome.model])
     outputs = [result.text for result in model.generate(recipe.samples)]
     return {"model": variant.name, "outputs": [list(pair) for pair in zip(recipe.samples, outputs, strict=True)]}
+
+
+def _draw(
+    picture: Picture, folder: Path, trained: Sequence[Trained], scored: Sequence[tuple[dict[str, Any], Scored]]
+) -> None:
+    """Draw one of the recipe's pictures of each model's first seed, or of its scores."""
+    wanted = [(row, run) for row, run in scored if not picture.models or row["model"] in picture.models]
+    if picture.kind in ("attention", "vectors"):
+        names = picture.models or [trained[0].variant.name]
+        one = next((one for one in trained if one.variant.name == names[0]), None)
+        if one is not None:
+            pictures.of_model(picture, folder, Seq2Seq.load(one.outcome.model, engine="torch"))
+    elif picture.kind == "by_length":
+        runs = {row["model"]: run[:3] for row, run in wanted if row["set"] == picture.row}
+        pictures.by_length(picture, folder, runs)
+    else:
+        pictures.bars(picture, folder, [row for row, _ in wanted])
 
 
 # What else results tell

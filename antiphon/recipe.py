@@ -8,7 +8,7 @@ variants of it, and the sets to score with published results beside them. `exper
 import tomllib
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -36,6 +36,7 @@ class Variant(Part):
     name: str
     about: str = ""
     preset: str = ""
+    seeds: list[int] = Field(default_factory=list)  # other than the recipe's
     config: dict[str, dict[str, Any]] = Field(default_factory=dict)  # laid over the recipe's
 
 
@@ -55,15 +56,16 @@ class Row(Part):
 
 
 class Picture(Part):
-    """A picture of what the models do; see `antiphon.pictures`."""
+    """A picture of what the models do; the kinds are those of `antiphon.pictures`."""
 
-    kind: str
+    kind: Literal["by_length", "bars", "attention", "vectors"]
     file: str  # written beside results.json
     title: str = ""
     row: str = ""  # by_length: the row whose outputs are measured
-    metric: str = "bleu"  # by_length
+    metric: str = "bleu"  # by_length and bars
+    bins: list[int] = Field(default_factory=lambda: [5, 10, 15, 20, 30, 40, 60])  # by_length: longest source of each
     models: list[str] = Field(default_factory=list)  # only these; none named: all
-    texts: list[str] = Field(default_factory=list)  # sources of our own
+    texts: list[str] = Field(default_factory=list)  # attention and vectors: sources of our own
 
 
 class Recipe(Part):
@@ -79,7 +81,8 @@ class Recipe(Part):
     average: bool = False  # over all models too
     samples: list[str] = Field(default_factory=list)  # sources of our own, whose outputs go into the results
     tried: str = ""  # what was tried where a value is not reached
-    files: dict[str, File]
+    files: dict[str, File] = Field(default_factory=dict)
+    files_of: str = ""  # a recipe whose files are taken too, by its name
     config: dict[str, dict[str, Any]] = Field(default_factory=dict)
     models: list[Variant] = Field(default_factory=list)
     scores: list[Row]
@@ -102,17 +105,25 @@ def load(folder: Path) -> Recipe:
         known = find(Path("recipes"))
         hint = near(folder.name, known) if known else "; run this in a clone of the project, where recipes/ is"
         raise UserError(f"{folder}: no {RECIPE} there{hint}")
+    recipe = _read(path)
+    _check(recipe, path)
+    files = recipe.files
+    if recipe.files_of:
+        others = find(folder.resolve().parents[1])
+        if recipe.files_of not in others:
+            raise UserError(f"{path}: no recipe is called '{recipe.files_of}'{near(recipe.files_of, others)}")
+        files = _read(others[recipe.files_of] / RECIPE).files | files
+    return recipe.model_copy(update={"models": recipe.models or [Variant(name=folder.name)], "files": files})
+
+
+def _read(path: Path) -> Recipe:
     try:
-        recipe = Recipe.model_validate(tomllib.loads(path.read_text("utf-8")))
+        return Recipe.model_validate(tomllib.loads(path.read_text("utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise UserError(f"{path}: not valid TOML: {e}") from e
     except ValidationError as e:
         first = e.errors()[0]
         raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from e
-    _check(recipe, path)
-    if recipe.models:
-        return recipe
-    return recipe.model_copy(update={"models": [Variant(name=folder.name)]})
 
 
 def _check(recipe: Recipe, path: Path) -> None:
@@ -123,11 +134,13 @@ def _check(recipe: Recipe, path: Path) -> None:
         if name not in known:
             raise UserError(f"{path}: no model is called '{name}'{near(name, known)}")
     for row in recipe.scores:
-        if row.ensemble > len(recipe.seeds):
-            raise UserError(
-                f"{path}: the row '{row.name}' wants an ensemble of {row.ensemble} seeds, and there are "
-                f"{len(recipe.seeds)}: name more in seeds"
-            )
+        for variant in recipe.models:
+            seeds = variant.seeds or recipe.seeds
+            if row.ensemble > len(seeds) and (not row.models or variant.name in row.models):
+                raise UserError(
+                    f"{path}: the row '{row.name}' wants an ensemble of {row.ensemble} seeds, and '{variant.name}' has "
+                    f"{len(seeds)}: name more in seeds, or other models in the row"
+                )
     rows = [row.name for row in recipe.scores]
     for picture in recipe.pictures:
         if picture.row and picture.row not in rows:

@@ -1,4 +1,4 @@
-"""Pictures: attention, training curves, score by source length.
+"""Pictures: attention, training curves, score by source length, sentence vectors, bars.
 
 Figures are drawn without pyplot, so nothing global changes and no display is needed. Pictures are PNG or SVG, by the
 file's suffix.
@@ -124,6 +124,62 @@ def by_length(
     return _missing(path, [title, metric, *systems])
 
 
+def vectors(path: str | Path, texts: Sequence[str], points: NDArray[np.floating[Any]], title: str = "") -> str:
+    """Draw sentences in the plane of their vectors' two main directions (Sutskever 2014, figure 2).
+
+    Args:
+        path: `.png` or `.svg` file to write.
+        texts: N labels.
+        points: [N, D] vectors; centred and projected here (principal components).
+        title: a line above the picture.
+
+    Returns:
+        The characters that no installed font can draw.
+
+    Raises:
+        UserError: fewer than three vectors, the suffix is unknown, the file cannot be written.
+    """
+    _suffix(path)
+    if len(points) < 3 or len(points) != len(texts):
+        raise UserError(f"{path}: {len(texts)} texts and {len(points)} vectors; give one for each, and three or more")
+    _save(path, lambda: _vectors_figure(texts, principal(points), title))
+    return _missing(path, [title, *texts])
+
+
+def principal(points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Points [N, D] in the plane of their two main directions [N, 2]; signs are such that the first point is right."""
+    centred = points.astype(np.float64) - points.mean(0)
+    left, size, _ = np.linalg.svd(centred, full_matrices=False)
+    plane = np.zeros((len(points), 2))
+    plane[:, : min(2, len(size))] = (left * size)[:, :2]
+    return np.asarray(plane * np.where(plane[0] < 0, -1, 1))
+
+
+def bars(
+    path: str | Path, values: Mapping[str, float], spreads: Mapping[str, float], metric: str = "BLEU", title: str = ""
+) -> str:
+    """Draw a bar for each system, with the deviation over seeds where there is one.
+
+    Args:
+        path: `.png` or `.svg` file to write.
+        values: a score for each system.
+        spreads: deviations, for some or all of them.
+        metric: label of the x-axis.
+        title: a line above the picture.
+
+    Returns:
+        The characters that no installed font can draw.
+
+    Raises:
+        UserError: there is nothing to draw, the suffix is unknown, the file cannot be written.
+    """
+    _suffix(path)
+    if not values:
+        raise UserError(f"{path}: nothing to draw: no system has a score")
+    _save(path, lambda: _bars_figure(values, spreads, metric, title))
+    return _missing(path, [title, metric, *values])
+
+
 def attention_text(source_pieces: Sequence[str], target_pieces: Sequence[str], alpha: Attention) -> str:
     """Draw alpha for a terminal: source pieces stand upright over their columns, darker blocks are larger weights.
 
@@ -205,6 +261,37 @@ def _by_length_figure(systems: Mapping[str, Sequence[LengthBin]], metric: str, t
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     axes.set_title(title)
+    return figure
+
+
+def _vectors_figure(texts: Sequence[str], points: NDArray[np.float64], title: str) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 6), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    axes.scatter(points[:, 0], points[:, 1], s=18)
+    middle = points[:, 0].mean()
+    for text, (x, y) in zip(texts, points, strict=True):
+        side = "left" if x <= middle else "right"
+        axes.annotate(text, (x, y), xytext=(4 if side == "left" else -4, 4), textcoords="offset points", ha=side)
+    axes.margins(0.15)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_title(title)
+    return figure
+
+
+def _bars_figure(values: Mapping[str, float], spreads: Mapping[str, float], metric: str, title: str) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 0.8 + 0.38 * len(values)), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    drawn = axes.barh(list(values), list(values.values()), xerr=[spreads.get(name, 0.0) for name in values], height=0.7)
+    axes.bar_label(drawn, fmt="%.1f", padding=3)
+    axes.invert_yaxis()
+    axes.set_xlabel(metric)
+    axes.set_title(title)
+    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 

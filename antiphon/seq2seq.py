@@ -12,6 +12,9 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from antiphon import folder as model_folder
 from antiphon import onnx_engine, search
 from antiphon.config import Config
@@ -187,6 +190,27 @@ class Seq2Seq:
         for rows, found in zip(batches, self._mapped(scored, batches), strict=True):
             results |= {i: self._result(jobs[i], targets[i], [one]) for i, one in zip(rows, found, strict=True)}
         return [results[i] for i in range(len(jobs))]
+
+    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Read texts and give each as one vector: the decoder's first state of all layers (Sutskever 2014, figure 2).
+
+        Args:
+            texts: the sources, none of them blank.
+
+        Returns:
+            Vectors [N, D], in their order.
+
+        Raises:
+            UserError: a text is blank, or the model does not run in PyTorch.
+        """
+        vectors = getattr(self.engine, "vectors", None)
+        if vectors is None:
+            raise UserError("sentence vectors need the engine torch: Seq2Seq.load(folder, engine='torch')")
+        jobs = self._jobs(texts, [""] * len(texts), 0)
+        for job in jobs:
+            if not job.source:
+                raise UserError(f"text {job.number + 1} is blank: it has no vector")
+        return np.concatenate([vectors([job.ids]) for job in jobs])
 
     def _options(self, given: dict[str, Any]) -> Options:
         known = {f.name: f.default for f in fields(Options)}

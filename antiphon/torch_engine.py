@@ -47,6 +47,13 @@ class TorchEngine:
         return TorchState(*self.model.encode(ids))
 
     @torch.inference_mode()
+    def vectors(self, sources: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Each source as one vector, the decoder's first state of all layers (Sutskever 2014, figure 2). [B, D]"""
+        decoder = self.start(sources).decoder
+        parts = [decoder[name].flatten(1) for name in ("s", "cell") if name in decoder]
+        return np.asarray(torch.cat(parts, 1).float().cpu().numpy())
+
+    @torch.inference_mode()
     def step(
         self,
         state: TorchState,

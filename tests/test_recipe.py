@@ -40,7 +40,7 @@ def test_a_recipe_without_models_has_one_of_its_own_name(tmp_path: Path) -> None
     ("lines", "message"),
     [
         ('models = ["depe"]', "no model is called 'depe'; did you mean 'deep'"),
-        ("ensemble = 2", "wants an ensemble of 2 seeds, and there are 1"),
+        ("ensemble = 2", "wants an ensemble of 2 seeds, and 'deep' has 1"),
     ],
 )
 def test_names_that_lead_nowhere(tmp_path: Path, lines: str, message: str) -> None:
@@ -48,3 +48,17 @@ def test_names_that_lead_nowhere(tmp_path: Path, lines: str, message: str) -> No
     (tmp_path / "recipe.toml").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=message):
         recipe.load(tmp_path)
+
+
+def test_a_recipe_takes_the_files_of_another(tmp_path: Path) -> None:
+    first, second = tmp_path / "translation" / "first", tmp_path / "papers" / "second"
+    tail = '[[scores]]\nname = "test"\npairs = "a"\n'
+    file = '[files."a"]\nurl = "u"\nsha256 = "s"\nlocal = "l"\n'
+    for folder, text in ((first, tail + file), (second, 'files_of = "first"\n' + tail)):
+        folder.mkdir(parents=True)
+        (folder / "recipe.toml").write_text(HEAD.replace("[files]\n", "") + text, encoding="utf-8")
+    assert recipe.load(second).files == recipe.load(first).files != {}
+    with (second / "recipe.toml").open("w", encoding="utf-8") as file_:
+        file_.write(HEAD.replace("[files]\n", "") + 'files_of = "fisrt"\n' + tail)
+    with pytest.raises(UserError, match="no recipe is called 'fisrt'; did you mean 'first'"):
+        recipe.load(second)

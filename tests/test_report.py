@@ -129,3 +129,29 @@ def test_bad_input_is_said_in_words(tmp_path: Path) -> None:
         report.curves(tmp_path / "c.png", [{"step": 1, "minutes": 2}])
     with pytest.raises(UserError, match="nothing to draw"):
         report.by_length(tmp_path / "c.png", {"a": []})
+
+
+def test_principal_components_are_those_of_the_covariance() -> None:
+    generator = np.random.default_rng(0)
+    points = generator.normal(size=(12, 5)) * [5, 3, 1, 0.5, 0.1]
+    plane = report.principal(points)
+    centred = points - points.mean(0)
+    values, directions = np.linalg.eigh(centred.T @ centred)
+    expected = centred @ directions[:, ::-1][:, :2]
+    assert np.abs(plane) == pytest.approx(np.abs(expected))
+    assert (plane**2).sum(0) == pytest.approx(values[::-1][:2])
+    assert (plane[0] >= 0).all()
+
+
+def test_sentence_vectors_and_bars_are_drawn(tmp_path: Path) -> None:
+    texts = ["one saw two", "two saw one", "one was seen by two"]
+    assert report.vectors(tmp_path / "v.svg", texts, np.eye(3), "a plane") == ""
+    drawn = (tmp_path / "v.svg").read_text("utf-8")
+    assert all(text in drawn for text in [*texts, "a plane"])
+    report.bars(tmp_path / "b.svg", {"deep": 21.25, "flat": 20.0}, {"deep": 0.5}, "bleu")
+    drawn = (tmp_path / "b.svg").read_text("utf-8")
+    assert all(text in drawn for text in ("deep", "flat", "21.2", "20.0", "bleu"))
+    with pytest.raises(UserError, match="3 texts and 2 vectors"):
+        report.vectors(tmp_path / "v.png", texts, np.eye(2))
+    with pytest.raises(UserError, match="nothing to draw"):
+        report.bars(tmp_path / "b.png", {}, {})
