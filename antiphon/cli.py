@@ -63,7 +63,7 @@ def main() -> None:
 def command(function: Callable[P, None], group: typer.Typer = app) -> Callable[P, None]:
     """Make a function a command of the program."""
     name = function.__name__.strip("_")
-    return group.command(name, no_args_is_help=name not in ("demo", "list"))(guarded(function))
+    return group.command(name, no_args_is_help=name not in ("demo", "list", "table"))(guarded(function))
 
 
 @app.callback()
@@ -468,6 +468,22 @@ def run(
         for score in row["scores"]:
             spread = f" ± {score['deviation']:.2f}" if score["deviation"] is not None else ""
             print(f"{row['set']}\t{row['model']}\t{score['name']}\t{score['value']:.2f}{spread}\t{score['signature']}")
+
+
+@functools.partial(command, group=recipes)
+def table_(out: options.ResultsPage = Path("docs/results.md")) -> None:
+    """Write the page of all recipes' results beside published ones.
+
+    \b
+    Example:
+      antiphon recipe table
+    """
+    from antiphon import comparison
+
+    text = comparison.page(Path("recipes"))
+    with whole_file(out) as file:
+        file.write(text)
+    typer.echo(f"{out} is written", err=True)
 
 
 # What the commands share

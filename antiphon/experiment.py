@@ -41,7 +41,7 @@ class Trained(NamedTuple):
     seed: int
     options: config.Config
     outcome: Outcome
-    load: float  # processes that wanted a processor at the training's end, this one included
+    load: float | None  # processes that wanted a processor at the training's end, this one included
 
 
 class Scored(NamedTuple):
@@ -335,15 +335,15 @@ def _model(one: Trained) -> dict[str, Any]:
         "preset": one.options.preset,
         "megabytes": round(weights.stat().st_size / 1e6, 1),
         "minutes": round(one.outcome.minutes, 1),
-        "load": round(one.load, 1),
+        "load": None if one.load is None else round(one.load, 1),
         "epochs": round(one.outcome.epochs, 2),
         "updates": one.outcome.updates,
         "development": {"metric": one.outcome.metric, "best": one.outcome.best},
     }
 
 
-def _load() -> float:
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else math.nan
+def _load() -> float | None:
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def _about(recipe: Recipe, folder: Path, command: str, commit: str) -> dict[str, Any]:

@@ -185,6 +185,7 @@ Recipe = Annotated[str, typer.Argument(help="Name of a recipe below recipes/, or
 RecipeFolder = Annotated[
     Path | None, typer.Option("--out", "-o", help="Where data and models go.", show_default="runs/NAME")
 ]
+ResultsPage = Annotated[Path, typer.Option("--out", "-o", help="The page to write.")]
 OnlyModels = Annotated[
     list[str] | None, typer.Option("--only", help="Only this model of a recipe that has several. May be repeated.")
 ]
