@@ -20,13 +20,13 @@ from typing import Any, NamedTuple
 
 from antiphon import __version__, config, metrics, pictures
 from antiphon.corpora import CORPORA
-from antiphon.corpus import read, read_lines
+from antiphon.corpus import read, read_lines, read_sources
 from antiphon.errors import UserError, near
 from antiphon.fetch import fetch
 from antiphon.machine import processor
 from antiphon.metrics import Score
 from antiphon.progress import Reporter
-from antiphon.recipe import Picture, Recipe, Row, Variant, load
+from antiphon.recipe import Picture, Recipe, Row, Variant, Written, load
 from antiphon.seq2seq import Seq2Seq
 from antiphon.train import Outcome, train
 
@@ -83,13 +83,16 @@ def run(
     for name in only:
         if name not in known:
             raise UserError(f"{folder}: no model is called '{name}'{near(name, known)}")
-    chosen = [variant for variant in recipe.models if not only or variant.name in only]
+    wanted = {*only, *(part.model for variant in recipe.models if variant.name in only for part in variant.written)}
+    chosen = [variant for variant in recipe.models if not only or variant.name in wanted]
     first = os.environ.get("RANK", "0") == "0"
     files = _data(recipe, out, reporter) if first else _placed(out / "data")
     commit = _begun_at(out, folder) if first else ""
     one_seed = any(text.startswith("train.seed=") for text in sets)
-    trained = []
+    trained: list[Trained] = []
     for variant in chosen:
+        for part in variant.written if first else ():
+            files[part.file] = _write_side(part, out, files, trained, reporter)
         for seed in (variant.seeds or recipe.seeds)[: 1 if one_seed else None]:
             options = configured(recipe, variant, seed, files, sets)
             reporter.say(f"{variant.name}, seed {options.train.seed}")
@@ -164,6 +167,27 @@ def _at(spec: str, model: str, files: Mapping[str, Path]) -> str:
     """A corpus's name in a recipe as a path, or as two."""
     names = spec.replace("{model}", model).split(",")
     return ",".join(str(files.get(name, name)) for name in names)
+
+
+def _write_side(
+    part: Written, out: Path, files: Mapping[str, Path], trained: Sequence[Trained], reporter: Reporter
+) -> Path:
+    """Let a trained model write one side of pairs; texts for which it writes nothing are left out."""
+    path = out / "data" / part.file
+    if path.is_file():
+        return path
+    texts = list(read_sources(_at(part.texts, part.model, files)))
+    model = opened([next(one for one in trained if one.variant.name == part.model).outcome.model])
+    other = "target" if part.side == "source" else "source"
+    lines: list[str] = []
+    for text, result in zip(texts, model.stream(texts, sample=part.sample, **part.search), strict=True):
+        reporter.show("writing", len(lines), len(texts), f"{part.file}, by {part.model}")
+        if result.text.strip():
+            lines.append(json.dumps({part.side: result.text, other: text}, ensure_ascii=False) + "\n")
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text("".join(lines), encoding="utf-8", newline="\n")
+    partial.replace(path)
+    return path
 
 
 def examples(spec: str, source: str = "", target: str = "") -> list[dict[str, Any]]:

@@ -30,6 +30,17 @@ class File(Part):
     member: str = ""  # its path inside, where the address is a .zip or .tar archive
 
 
+class Written(Part):
+    """Pairs of which a model that is trained already writes one side, such as back-translation (Sennrich 2016)."""
+
+    file: str  # what `data.train` calls them, ending in .jsonl
+    texts: str  # the other side, a text a line, as `data.train` names a corpus
+    model: str  # its first seed writes
+    side: Literal["source", "target"]  # what it writes
+    sample: bool = False  # draw at random instead of looking for the most probable (Edunov 2018)
+    search: dict[str, Any] = Field(default_factory=dict)  # options of `Seq2Seq.generate` over the model's own
+
+
 class Variant(Part):
     """One model of a recipe that has several."""
 
@@ -37,6 +48,7 @@ class Variant(Part):
     about: str = ""
     preset: str = ""
     seeds: list[int] = Field(default_factory=list)  # other than the recipe's
+    written: list[Written] = Field(default_factory=list)  # made by models above it before it is trained
     config: dict[str, dict[str, Any]] = Field(default_factory=dict)  # laid over the recipe's
 
 
@@ -133,6 +145,13 @@ def _check(recipe: Recipe, path: Path) -> None:
     for name in chain.from_iterable(named):
         if name not in known:
             raise UserError(f"{path}: no model is called '{name}'{near(name, known)}")
+    for number, variant in enumerate(recipe.models):
+        for part in variant.written:
+            if part.model not in known[:number]:
+                raise UserError(
+                    f"{path}: '{part.model}' is to write {part.file} for '{variant.name}': no model of this name "
+                    f"stands above it{near(part.model, known[:number])}"
+                )
     for row in recipe.scores:
         for variant in recipe.models:
             seeds = variant.seeds or recipe.seeds

@@ -160,6 +160,47 @@ def test_models_seeds_and_averages(corpora: Path, monkeypatch: pytest.MonkeyPatc
     assert warm["scores"][1]["values"][1] == pytest.approx(expected)
 
 
+WRITTEN = """
+metrics = ["per"]
+[[models]]
+name = "back"
+[models.config.data]
+source = "2"
+target = "1"
+[[models]]
+name = "both"
+[models.config.data]
+train = ["made.jsonl"]
+held_out = 5
+[[models.written]]
+file = "made.jsonl"
+texts = "texts.txt"
+model = "back"
+side = "source"
+search = { beam = 1 }
+[[scores]]
+name = "all"
+pairs = "all.tsv"
+models = ["both"]
+[config.data]
+train = ["all.tsv"]
+held_out = 10
+"""
+
+
+def test_a_model_writes_pairs_for_another(corpora: Path) -> None:
+    folder, out = written(corpora, WRITTEN), corpora.parent / "out"
+    texts = [b for _, b in PAIRS[:40]]
+    (out / "data").mkdir(parents=True)
+    (out / "data" / "texts.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    results = experiment.run(folder, out, only=["both"])
+    assert [model["name"] for model in results["models"]] == ["back", "both"]
+    made = experiment.examples(str(out / "data" / "made.jsonl"))
+    back = Seq2Seq.load(out / "models" / "back" / "seed1")
+    expected = [r.text for r in back.generate(texts, beam=1)]
+    assert made == [{"source": a, "target": b} for a, b in zip(expected, texts, strict=True) if a.strip()]
+
+
 def test_the_mean_over_models(corpora: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CORPORA, "halves", Corpus(halves, {"begins": begins}))  # type: ignore[dict-item]
     middle = SEVERAL.replace("seeds = [1, 2]", "seeds = [1]").replace('models = ["cold"]', "")

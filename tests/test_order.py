@@ -16,7 +16,7 @@ ORDER = [
     "nn.recurrent_attention", "nn.recurrent", "nn.attention", "nn.encoder", "nn.decoder", "nn.kernels",
     "nn.initialise", "nn.model",
     "torch_engine", "seq2seq", "progress", "machine", "optim", "checkpoint", "log", "validate", "run", "train",
-    "onnx_graph", "onnx_model", "export", "recipe", "fetch", "pictures", "experiment", "comparison",
+    "onnx_graph", "onnx_model", "export", "recipe", "fetch", "corpora.parts", "pictures", "experiment", "comparison",
     "dates", "demo", "options", "guard", "output", "cli",
 ]  # fmt: skip
 

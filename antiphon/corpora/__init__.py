@@ -7,6 +7,7 @@ A module has `prepare`, which writes pairs as JSON lines into a folder, and `MEA
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from antiphon.corpora import parts
 from antiphon.metrics import Score
 
 Measure = Callable[[Sequence[dict[str, Any]], Sequence[str]], Score]  # a set's objects and the outputs, in their order
@@ -19,4 +20,6 @@ class Corpus(NamedTuple):
     measures: dict[str, Measure]
 
 
-CORPORA: dict[str, Corpus] = {}
+CORPORA: dict[str, Corpus] = {
+    "parts": Corpus(parts.prepare, {}),
+}
