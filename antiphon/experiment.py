@@ -239,7 +239,7 @@ def score(recipe: Recipe, row: Row, group: Sequence[Trained], files: Mapping[str
 
 def opened(folders: Sequence[Path]) -> Seq2Seq:
     """A model, or an ensemble of several."""
-    return Seq2Seq.load(folders[0])
+    return Seq2Seq.load(folders[0]) if len(folders) == 1 else Seq2Seq.ensemble(folders)
 
 
 def _pair(item: Mapping[str, Any], source: str, target: str) -> tuple[str, list[str]]:

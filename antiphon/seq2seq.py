@@ -19,6 +19,7 @@ from antiphon import folder as model_folder
 from antiphon import onnx_engine, search
 from antiphon.config import Config
 from antiphon.engine import Engine
+from antiphon.ensemble import EnsembleEngine
 from antiphon.errors import UserError, near
 from antiphon.folder import ModelFolder
 from antiphon.hypothesis import Hypothesis, Options
@@ -98,6 +99,37 @@ class Seq2Seq:
         listed = onnx_engine.shortlist(opened.path, len(opened.source), len(opened.target)) if shortlist else None
         used = found or _torch_engine(opened, device, threads)
         return cls(used, opened.config, opened.source, opened.target, listed)
+
+    @classmethod
+    def ensemble(
+        cls,
+        folders: Sequence[str | Path],
+        weights: Sequence[float] = (),
+        device: str = "auto",
+        threads: int = 0,
+        engine: str = "auto",
+    ) -> "Seq2Seq":
+        """Open several models as one: their probabilities are averaged at each step; see `ensemble.EnsembleEngine`.
+
+        Args:
+            folders: models with equal vocabularies, such as trainings with several seeds. The first one's
+                configuration says how to search.
+            weights: how much each counts, in proportion; none given: all the same.
+            device, threads, engine: as of `load`, for each.
+
+        Raises:
+            UserError: as of `load`; vocabularies differ; weights are not one for each.
+        """
+        models = [cls.load(folder, device, threads, engine) for folder in folders]
+        for folder, model in zip(folders, models, strict=True):
+            for side in ("source", "target"):
+                if getattr(model, side).to_json() != getattr(models[0], side).to_json():
+                    raise UserError(
+                        f"{folder} cuts the {side} into other pieces than {folders[0]}: models of an ensemble need "
+                        "equal vocabularies; train them on the same prepared data with other seeds"
+                    )
+        members = EnsembleEngine([model.engine for model in models], weights)
+        return cls(members, models[0].config, models[0].source, models[0].target)
 
     def generate(
         self,

@@ -129,6 +129,12 @@ pairs = "{model}.jsonl"
 models = ["cold"]
 search = { beam = 7 }
 metrics = ["per"]
+[[scores]]
+name = "together"
+pairs = "{model}.jsonl"
+models = ["cold"]
+ensemble = 2
+metrics = ["per", "perplexity"]
 [config.data]
 train = ["{model}.jsonl"]
 held_out = 10
@@ -141,6 +147,10 @@ def test_models_seeds_and_averages(corpora: Path, monkeypatch: pytest.MonkeyPatc
     part = experiment.run(folder, out, only=["cold"])
     assert {row["model"] for row in part["rows"]} == {"cold"} and not (folder / "results.json").exists()
     results = experiment.run(folder, out)
+    *results["rows"], together = results["rows"]
+    assert together["seeds"] == [1, 2] and together["ensemble"] == 2
+    assert [len(score["values"]) for score in together["scores"]] == [1, 1]
+    assert together["scores"][1]["value"] < part["rows"][0]["scores"][2]["value"], "a mean of models fits better"
     assert [(row["set"], row["model"]) for row in results["rows"]] == [
         ("all", "warm"),
         ("all", "cold"),
@@ -203,9 +213,11 @@ def test_a_model_writes_pairs_for_another(corpora: Path) -> None:
 
 def test_the_mean_over_models(corpora: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CORPORA, "halves", Corpus(halves, {"begins": begins}))  # type: ignore[dict-item]
-    middle = SEVERAL.replace("seeds = [1, 2]", "seeds = [1]").replace('models = ["cold"]', "")
+    middle = (
+        SEVERAL.replace("seeds = [1, 2]", "seeds = [1]").replace('models = ["cold"]', "").replace("ensemble = 2", "")
+    )
     results = experiment.run(written(corpora, middle), corpora.parent / "out")
-    *rows, first, second = results["rows"]
+    *rows, first, second, _ = results["rows"]
     assert (first["model"], first["sentences"]) == ("mean of 2", 125)
     ours = [row["scores"][1]["value"] for row in rows if row["set"] == "all"]
     assert first["scores"][1]["value"] == pytest.approx(mean(ours))

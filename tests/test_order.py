@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "antiphon"
 
 ORDER = [
     "errors", "cells", "config", "sizes", "vocabulary", "text", "lines", "corpus", "inspection", "store", "batches",
-    "prepare", "engine", "hypothesis", "search", "writing", "metrics", "significance", "report", "folder",
+    "prepare", "engine", "ensemble", "hypothesis", "search", "writing", "metrics", "significance", "report", "folder",
     "shortlist", "onnx_engine", "result", "nn.dropout", "nn.native", "nn.light", "nn.pointwise", "nn.recurrence",
     "nn.recurrent_attention", "nn.recurrent", "nn.attention", "nn.encoder", "nn.decoder", "nn.kernels",
     "nn.initialise", "nn.model",
@@ -23,7 +23,7 @@ ORDER = [
 # What a user of a trained model imports; it must not need the extra `train`.
 RUNTIME = [
     "errors", "cells", "config", "sizes", "vocabulary", "text", "lines", "corpus", "inspection", "store", "batches",
-    "prepare", "engine", "hypothesis", "search", "writing", "metrics", "significance", "report", "folder",
+    "prepare", "engine", "ensemble", "hypothesis", "search", "writing", "metrics", "significance", "report", "folder",
     "shortlist", "onnx_engine", "result", "seq2seq", "progress", "options", "guard", "output", "cli",
 ]  # fmt: skip
 

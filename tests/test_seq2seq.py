@@ -318,3 +318,32 @@ def test_without_torch_one_is_told_what_to_install(
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UserError, match=r"PyTorch is needed: pip install \"antiphon\[train\]\""):
         Seq2Seq.load(tmp_path)
+
+
+def test_an_ensemble_of_folders(attending: Seq2Seq, tmp_path: Path) -> None:
+    first, other = save(attending, tmp_path / "a"), save(made({"decoder": "over_outputs"}), tmp_path / "b")
+    same(Seq2Seq.ensemble([first, first]).generate(TEXTS), attending.generate(TEXTS))
+    weighed = Seq2Seq.ensemble([first, other], [0.0, 2.0]).generate(TEXTS, nbest=2)
+    same(weighed, Seq2Seq.load(other).generate(TEXTS, nbest=2))
+    mixed = Seq2Seq.ensemble([first, other])
+    p = [np.exp(m.score(TEXTS, TARGETS)[0].token_log_probs) for m in (Seq2Seq.load(first), Seq2Seq.load(other))]
+    assert np.exp(mixed.score(TEXTS, TARGETS)[0].token_log_probs) == pytest.approx(np.mean(p, axis=0), rel=1e-4)
+
+
+def test_an_ensemble_needs_equal_vocabularies(attending: Seq2Seq, tmp_path: Path) -> None:
+    first, other = save(attending, tmp_path / "a"), tmp_path / "b"
+    tokenizer = Tokenizer.train(TEXTS[:4], attending.config.text, 40)
+    weights = {name: weight.detach().numpy() for name, weight in network(attending).named_parameters()}
+    folder.save(other, attending.config, tokenizer, tokenizer, weights)
+    with pytest.raises(UserError, match="cuts the source into other pieces|ask for"):
+        Seq2Seq.ensemble([first, other])
+
+
+def test_vectors_are_the_decoders_first_state(attending: Seq2Seq) -> None:
+    texts = TEXTS[:3]
+    vectors = attending.vectors(texts)
+    ids = torch.tensor([[*attending.source.encode_ids([texts[1]])[0], EOS]])
+    _, state = network(attending).encode(ids)
+    assert vectors.shape == (3, 12) and vectors[1] == pytest.approx(state["s"].detach().numpy().ravel(), abs=1e-6)
+    with pytest.raises(UserError, match="text 2 is blank"):
+        attending.vectors(["the bird", " "])
