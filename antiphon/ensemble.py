@@ -78,7 +78,7 @@ class EnsembleEngine:
         best = _best(log_p, min(k, self.vocabulary))
         asked = np.take_along_axis(log_p, (np.zeros_like(tokens) + PAD if ask is None else ask)[:, :, None], 2)
         whole = looking and len(looking) == np.count_nonzero(self.weights)  # of models that all attend
-        attention = np.sum(looking, axis=0, dtype=np.float32) if whole else None
+        attention = np.asarray(np.sum(looking, axis=0), np.float32) if whole else None
         scores = np.take_along_axis(log_p, best, 2).astype(np.float32)
         return Step(scores, best, asked[:, :, 0].astype(np.float32), attention), tuple(after)
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from toy import Toy
 
 from antiphon.ensemble import EnsembleEngine
 from antiphon.errors import UserError
 from antiphon.hypothesis import Options
 from antiphon.search import beam_search, score
 from antiphon.text import BOS, EOS, PAD
-from toy import Toy
 
 SOURCES = [[4, 5, EOS], [5, 5, 4, EOS], [4, EOS]]
 
