@@ -105,6 +105,9 @@ class Model(Section):
     coverage: bool = option(
         False, "attention sees how much it has already attended (See 2017, eq. 11); step-wise decoders only"
     )
+    copy_source: bool = option(
+        False, "pieces of the source can be copied (pointer-generator, See 2017, eq. 8 and 9); needs attention"
+    )
     readout: Readout = option(
         "tanh",
         "from state and context to the output layer: `linear`, `tanh` (Luong eq. 5), `maxout` (Bahdanau's deep "
@@ -140,6 +143,9 @@ class Train(Section):
     clip: NonNegative = option(1.0, "largest gradient norm; 0: no clipping")
     normalise: Literal["tokens", "sentences"] = option("tokens", "what the summed loss is divided by")
     label_smoothing: Rate = option(0.0, "probability spread evenly over the vocabulary")
+    coverage_loss: NonNegative = option(
+        0.0, "weight of the loss of attending twice to the same (See 2017, eq. 12 and 13); needs model.coverage"
+    )
     scheduled_sampling: Rate = option(0.0, "final chance that an input token is the model's own (Bengio 2015)")
     scheduled_sampling_steps: Count = option(10000, "updates over which that chance rises from 0")
     batch: Count = option(4096, "size of a batch, in `batch_unit`, a process")
@@ -346,6 +352,18 @@ def check(config: Config) -> None:
         (
             m.coverage and m.decoder not in ("bahdanau", "input_feeding"),
             "model.coverage needs model.decoder = 'bahdanau' or 'input_feeding'",
+        ),
+        (
+            m.copy_source and m.decoder in ("initial", "context"),
+            f"model.copy_source needs attention, and model.decoder = '{m.decoder}' has none",
+        ),
+        (
+            m.copy_source and not config.text.joint,
+            "model.copy_source needs text.joint = true: what is copied must be a piece of the target's vocabulary",
+        ),
+        (
+            config.train.coverage_loss > 0 and not m.coverage,
+            "train.coverage_loss needs model.coverage = true",
         ),
         (
             m.decoder == "between" and m.decoder_layers < 2,

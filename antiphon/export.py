@@ -67,6 +67,8 @@ def export(
     if training is not None:
         if opened.config.model.decoder in ("initial", "context"):
             raise UserError("a shortlist is learnt from attention, and this model has none: export without it")
+        if opened.config.model.copy_source:
+            raise UserError("a model that copies (model.copy_source) can write any source piece: export it without one")
         training = iter(training)
         training = chain(list(islice(training, 1)), training)  # what cannot be read is told before anything is written
     path = opened.path / FOLDER

@@ -261,7 +261,8 @@ def _card(name: str, config: Config, source: Tokenizer, target: Tokenizer, card:
     )
     facts = {
         "Encoder": f"{directions}{m.cell.upper()}, {m.encoder_layers} x {m.encoder_hidden} units",
-        "Decoder": f"{m.cell.upper()}, {m.decoder_layers} x {m.decoder_hidden} units: {DECODERS[m.decoder]}",
+        "Decoder": f"{m.cell.upper()}, {m.decoder_layers} x {m.decoder_hidden} units: {DECODERS[m.decoder]}"
+        + ("; it can copy pieces of the source (See 2017)" if m.copy_source else ""),
         "Vocabulary": vocabulary,
         "Parameters": f"{card.parameters:,}",
         "Data": _escaped(card.data),

@@ -140,7 +140,7 @@ class OnnxEngine:
         memory, decoder = state.memory, state.decoder
         if "memory.mask" in memory:
             longest = int((memory["memory.mask"][sentences] == 0).sum(2).max())
-            memory = {name: value[..., :longest] if name == "memory.mask" else value[..., :longest, :]
+            memory = {name: value[..., :longest] if name in ("memory.mask", "memory.ids") else value[..., :longest, :]
                       for name, value in memory.items()}  # fmt: skip
             decoder = {name: value[:, :longest] if name == "state.coverage" else value
                        for name, value in decoder.items()}  # fmt: skip

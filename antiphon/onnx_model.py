@@ -72,6 +72,8 @@ class _Encoder:
         if options.decoder not in ("initial", "context"):
             self.attended(g.op("Transpose", h, perm=[1, 0, 2]))
             self.mask(real)
+            if options.copy_source:
+                g.output("memory.ids", g.op("Identity", self.sources), INT, "B", "S")
         elif options.decoder == "context":
             c = g.op("Tanh", g.linear(self.joined(final[-1][0]), "summary"))
             g.output("memory.c", c, FLOAT, "B", options.decoder_hidden)
@@ -276,6 +278,8 @@ class _Step:
         if o.decoder == "context":
             return {"c": g.input("memory.c", FLOAT, "B", o.decoder_hidden)}
         memory = {"mask": g.input("memory.mask", FLOAT, "B", 1, "S")}
+        if o.copy_source:
+            memory["ids"] = g.input("memory.ids", INT, "B", "S")
         if o.score == "multi_head":
             shape = ("B", o.heads, "S", o.attention_size // o.heads)
             return memory | {name: g.input(f"memory.{name}", FLOAT, *shape) for name in ("h", "keys")}
@@ -398,7 +402,9 @@ class _Step:
         """Log p of the k best next pieces, and of those asked for."""
         g = self.graph
         words = _Words(g)
-        if not shortlist:
+        if self.o.copy_source:
+            found = self.best(g, self.mixed(words), words.size)
+        elif not shortlist:
             found = self.best(g, words.logits(g, self.readouts), words.size)
         else:
             self.readouts = g.op("Identity", self.readouts)  # branches cannot read what is an output too
@@ -417,6 +423,19 @@ class _Step:
             g.output(name, value, INT if name == "ids" else FLOAT, "N", 1 if name == "asked" else "k")
         if self.alpha:
             g.output("attention", self.alpha, FLOAT, "B", "K", "S")
+
+    def mixed(self, words: "_Words") -> str:
+        """log p [N, V] of writing and copying, not normalised where some pieces are banned; see `nn.copying`."""
+        g = self.graph
+        p = g.op("Softmax", words.logits(g, self.readouts, banned=False))
+        gate = g.linear(self.readouts, "copier.w")  # [N, 1]
+        counts = g.op("Shape", self.alpha)  # [B, K, S]
+        ids = g.op("Expand", g.op("Unsqueeze", self.memory["ids"], g.ints(1)), counts)
+        flat = g.op("Concat", g.ints(-1), g.op("Shape", self.alpha, start=2), axis=0)
+        ids, alpha = (g.op("Reshape", part, flat) for part in (ids, self.alpha))  # [N, S]
+        given = g.op("Mul", alpha, g.op("Sigmoid", g.op("Neg", gate)))
+        p = g.op("ScatterElements", g.op("Mul", p, g.op("Sigmoid", gate)), ids, given, axis=1, reduction="add")
+        return g.op("Add", g.op("Log", p), g.constant(words.bans))
 
     def best(self, g: Graph, logits: str, size: int) -> list[str]:
         """The k best of logits [N, V], their ids, and those asked for; `size`: V without what was added to it."""
@@ -440,15 +459,18 @@ class _Words:
     """The output layer: a row of its matrix for each piece, and more where groups want to be full."""
 
     def __init__(self, g: Graph) -> None:
-        self.weight, self.bias = g.weights["output.weight"], g.weights["output.bias"].copy()  # [V, R], [V]
-        self.bias[[PAD, BOS]] = -np.inf  # these are never an output
-        self.size = len(self.bias)
+        self.weight, self.free = g.weights["output.weight"], g.weights["output.bias"]  # [V, R], [V]
+        self.size = len(self.free)
+        self.more = -self.size % GROUP if self.size >= GROUPED else 0
+        self.bans = np.zeros(self.size + self.more, np.float32)
+        self.bans[[PAD, BOS]] = -np.inf  # these are never an output
+        self.bias = self.free + self.bans[: self.size]
 
-    def logits(self, g: Graph, readouts: str) -> str:
-        """readouts [N, R] -> [N, V], with V a multiple of GROUP if it is large."""
-        more = -self.size % GROUP if self.size >= GROUPED else 0
-        weight = np.pad(self.weight, ((0, more), (0, 0)))
-        return g.product(readouts, "output.weight", weight, np.pad(self.bias, (0, more), constant_values=-np.inf))
+    def logits(self, g: Graph, readouts: str, banned: bool = True) -> str:
+        """readouts [N, R] -> [N, V], with V a multiple of GROUP if it is large; `banned`: without PAD and BOS."""
+        weight = np.pad(self.weight, ((0, self.more), (0, 0)))
+        bias = np.pad(self.bias if banned else self.free, (0, self.more), constant_values=-np.inf)
+        return g.product(readouts, "output.weight", weight, bias)
 
 
 def _cell(g: Graph, o: config.Model, layer: str, x: str, state: Sequence[str]) -> list[str]:

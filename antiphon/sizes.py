@@ -79,8 +79,9 @@ def parameters(model: Model, source_vocabulary: int, target_vocabulary: int) -> 
     decoder = sum(_recurrent(m, size, m.decoder_hidden) + _norm(m, m.decoder_hidden) for size in sizes)
     embeddings = m.embedding * (target_vocabulary + (0 if m.tie == "all" else source_vocabulary))
     output = target_vocabulary * (1 if m.tie != "none" else readout + 1)
-    parts = (encoder, summary, attention, _bridge(m, last), decoder, _readout(m, context, readout), embeddings, output)
-    return sum(parts)
+    gate = _linear(readout, 1) if m.copy_source else 0
+    bridge, deep_output = _bridge(m, last), _readout(m, context, readout)
+    return sum((encoder, summary, attention, bridge, decoder, deep_output, embeddings, output, gate))
 
 
 def _linear(inputs: int, outputs: int, bias: bool = True) -> int:

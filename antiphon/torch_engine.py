@@ -84,7 +84,8 @@ class TorchEngine:
         stay = self._tensor(sentences)
         memory = Memory(*(part[stay] for part in state.memory))
         longest = int(memory.mask.sum(1).max())
-        memory = memory._replace(h=memory.h[:, :longest], keys=memory.keys[:, :longest], mask=memory.mask[:, :longest])
+        trimmed = {name: getattr(memory, name)[:, :longest] for name in ("h", "keys", "mask", "ids")}
+        memory = memory._replace(**trimmed)
         decoder = {name: part[stay] for name, part in state.decoder.items()}
         if "coverage" in decoder:
             decoder["coverage"] = decoder["coverage"][:, :, :longest]

@@ -142,7 +142,7 @@ def _update(run: Run) -> Update:
         sources, targets = run.batch(rows)
         inputs = _sampled(run, sources, targets)
         with run.machine.products():
-            loss = model.loss(sources, targets, t.label_smoothing, inputs)
+            loss = model.loss(sources, targets, t.label_smoothing, inputs, t.coverage_loss)
         torch.autograd.backward(loss.total)
         sums += torch.tensor([float(loss.nll), loss.pieces, len(rows)], dtype=torch.float64)
         del loss  # and with it what its batch left, before the next batch

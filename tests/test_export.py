@@ -191,3 +191,10 @@ def test_what_cannot_be_exported_says_why(tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.delattr(name)
     with pytest.raises(UserError, match="pip install onnx"):
         export(tmp_path)
+
+
+def test_a_model_that_copies_has_no_shortlist(tmp_path: Path) -> None:
+    saved(tmp_path, {"copy_source": True})
+    with pytest.raises(UserError, match="a model that copies"):
+        export(tmp_path, training=[("a", "b")])
+    assert not (tmp_path / "onnx").exists()

@@ -53,7 +53,14 @@ def variants() -> list[Options]:
         {"tie": "all"},
         {"tie": "decoder"},
     ]
-    return [*plain, *attending, *coverage, *readouts, *deep, *bridges, *others]
+    copying: list[Options] = [
+        {"decoder": "bahdanau", "score": "additive", "cell": "gru", "copy_source": True, "readout": "maxout"},
+        {"decoder": "input_feeding", "score": "general", "copy_source": True, "decoder_layers": 2},
+        {"decoder": "input_feeding", "score": "additive", "copy_source": True, "coverage": True},
+        {"decoder": "over_outputs", "score": "dot", "copy_source": True, "tie": "all"},
+        {"decoder": "between", "decoder_layers": 2, "score": "multi_head", "copy_source": True, "cell": "sru"},
+    ]
+    return [*plain, *attending, *coverage, *readouts, *deep, *bridges, *others, *copying]
 
 
 def made(options: Options) -> Model:
@@ -87,7 +94,7 @@ def stepped(model: Model, sources: Tensor, targets: Tensor) -> tuple[Tensor, Ten
 def test_stepping_equals_teacher_forcing_whatever_the_batch(options: Options) -> None:
     model = made(options)
     readout, alpha = model(SOURCES, shifted(TARGETS))
-    forced = model.output(readout).log_softmax(-1)
+    forced = model._logits(readout, alpha, SOURCES).log_softmax(-1)
     real = TARGETS != PAD
     by_step, step_alpha = stepped(model, SOURCES, TARGETS)
     torch.testing.assert_close(forced[real], by_step[real], atol=1e-9, rtol=0)
@@ -97,7 +104,8 @@ def test_stepping_equals_teacher_forcing_whatever_the_batch(options: Options) ->
         assert alpha[1, :, 3:].abs().max() == 0  # padding is never attended to
     for i in range(3):
         source, target = SOURCES[i][SOURCES[i] != PAD][None], TARGETS[i][TARGETS[i] != PAD][None]
-        alone = model.output(model(source, shifted(target))[0]).log_softmax(-1)
+        readout, looking = model(source, shifted(target))
+        alone = model._logits(readout, looking, source).log_softmax(-1)
         torch.testing.assert_close(forced[i][real[i]], alone[0], atol=1e-9, rtol=0)
     likelihood = -forced.gather(2, TARGETS.unsqueeze(-1)).squeeze(-1)[real].sum()
     loss = model.loss(SOURCES, TARGETS)

@@ -13,7 +13,7 @@ ORDER = [
     "errors", "cells", "config", "sizes", "vocabulary", "text", "lines", "corpus", "inspection", "store", "batches",
     "prepare", "engine", "ensemble", "hypothesis", "search", "writing", "metrics", "significance", "report", "folder",
     "shortlist", "onnx_engine", "result", "nn.dropout", "nn.native", "nn.light", "nn.pointwise", "nn.recurrence",
-    "nn.recurrent_attention", "nn.recurrent", "nn.attention", "nn.encoder", "nn.decoder", "nn.kernels",
+    "nn.recurrent_attention", "nn.recurrent", "nn.attention", "nn.copying", "nn.encoder", "nn.decoder", "nn.kernels",
     "nn.initialise", "nn.model",
     "torch_engine", "seq2seq", "progress", "machine", "optim", "checkpoint", "log", "validate", "run", "train",
     "onnx_graph", "onnx_model", "export", "recipe", "fetch", "corpora.parts", "pictures", "experiment", "comparison",

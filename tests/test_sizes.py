@@ -1,6 +1,6 @@
 """The arithmetic of a model's size, against the real model."""
 
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from antiphon import config
@@ -22,6 +22,7 @@ model_options = st.fixed_dictionaries(
         "score": st.sampled_from(["dot", "scaled_dot", "general", "additive", "multi_head"]),
         "attention_size": st.sampled_from([4, 6]),
         "coverage": st.booleans(),
+        "copy_source": st.booleans(),
         "readout": st.sampled_from(["linear", "tanh", "maxout", "residual"]),
         "readout_size": st.sampled_from([0, 6, 8]),
         "tie": st.sampled_from(["none", "decoder", "all"]),
@@ -30,7 +31,7 @@ model_options = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(options=model_options)
 def test_parameters_are_those_of_the_real_model(options: dict[str, str | int | bool]) -> None:
     from antiphon.nn.model import build

@@ -21,6 +21,7 @@ class Memory(NamedTuple):
     h: Tensor  # [B, S, H]  what attention weighs; multi-head: the values
     keys: Tensor  # [B, S, A]  what a query is compared with
     mask: Tensor  # [B, S]  True on real pieces
+    ids: Tensor  # [B, S]  the pieces themselves, for decoders that copy them
     c: Tensor  # [B, C]  the whole source as one vector, for decoders without attention
 
 

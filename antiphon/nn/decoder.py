@@ -177,11 +177,19 @@ class StepwiseDecoder(nn.Module):
     """
 
     def __init__(
-        self, stack: Stack, attention: Attention | MultiHead, readout: Readout, *, feeding: bool, feed_size: int
+        self,
+        stack: Stack,
+        attention: Attention | MultiHead,
+        readout: Readout,
+        *,
+        feeding: bool,
+        feed_size: int,
+        alpha_counts: bool = False,
     ) -> None:
         super().__init__()
         self.stack, self.attention, self.readout = stack, attention, readout
         self.feeding, self.feed_size = feeding, feed_size
+        self.alpha_counts = alpha_counts  # whether a gradient comes through alpha itself
         self.coverage = isinstance(attention, Attention) and attention.w_c is not None
 
     def start(self, state: Named, memory: Memory) -> Named:
@@ -250,10 +258,12 @@ class StepwiseDecoder(nn.Module):
             state["s"][:, 0], state["cell"][:, 0] if "cell" in state else None,
             (out.weight, out.bias) if self.feeding and isinstance(out, nn.Linear) else None, dropout,
         )  # fmt: skip
+        s = found.s[1:] if dropout is None else found.s[1:] * dropout[-1]
         alpha = found.alpha.transpose(0, 1)
+        if self.alpha_counts:
+            _, alpha = attention((s if self.feeding else found.s[:-1]).transpose(0, 1), memory)
         if self.feeding:
             return found.readout.transpose(0, 1), alpha
-        s = found.s[1:] if dropout is None else found.s[1:] * dropout[-1]
         looking = found.s[:-1] if self.readout.kind == "maxout" else s
         return self.readout(looking.transpose(0, 1), found.c.transpose(0, 1), y), alpha
 

@@ -21,8 +21,11 @@ def chunk_rows(vocabulary: int) -> int:
     return max(1, rows - rows % ROWS if rows > ROWS else rows)
 
 
+Copying = tuple[Tensor, Tensor]  # [N] each: the logit of p_gen, and what copying gives the target piece
+
+
 def plain_output_loss(
-    r: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float
+    r: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float, copying: Copying | None = None
 ) -> tuple[Tensor, Tensor]:
     """Output layer and label-smoothed cross entropy, as the equations stand.
 
@@ -31,14 +34,20 @@ def plain_output_loss(
         weight: output embeddings [V, R].
         bias: [V].
         targets: the pieces to predict [N].
-        smoothing: probability mass spread evenly over the vocabulary (Szegedy 2016, section 7).
+        smoothing: probability mass spread evenly over the vocabulary (Szegedy 2016, section 7). With copying it smooths
+            what the vocabulary's part costs: -log(p_gen exp(-smoothed loss) + (1 - p_gen) copied).
+        copying: of a model that copies (See 2017, eq. 9).
 
     Returns:
         the summed smoothed loss, and the summed negative log-likelihood, which has no gradient.
     """
     log_p = F.linear(r, weight, bias).log_softmax(-1)
-    nll = -log_p.gather(1, targets.unsqueeze(1)).sum()
-    return (1 - smoothing) * nll - smoothing * log_p.mean(-1).sum(), nll.detach()
+    nll = -log_p.gather(1, targets.unsqueeze(1)).squeeze(1)
+    loss = (1 - smoothing) * nll - smoothing * log_p.mean(-1)
+    if copying is not None:
+        p_gen, mass = copying[0].sigmoid(), copying[1]
+        loss, nll = (-(p_gen * (-cost).exp() + (1 - p_gen) * mass).log() for cost in (loss, nll))
+    return loss.sum(), nll.sum().detach()
 
 
 class _OutputLoss(torch.autograd.Function):
@@ -46,12 +55,14 @@ class _OutputLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, r: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float, low: torch.dtype
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any, r: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float, low: torch.dtype,
+        z: Tensor | None, mass: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         w, rows = weight.to(low), chunk_rows(len(weight))
         grad_r = torch.empty(r.shape, dtype=r.dtype, device=r.device)
         grad_weight, grad_bias = torch.zeros_like(weight), torch.zeros_like(bias)
         loss, nll = r.new_zeros((), dtype=bias.dtype), r.new_zeros((), dtype=bias.dtype)
+        grad_z, grad_mass = (None if part is None else torch.empty_like(part) for part in (z, mass))
         for i in range(0, len(r), rows):
             y = targets[i : i + rows]
             n = len(y)
@@ -60,11 +71,16 @@ class _OutputLoss(torch.autograd.Function):
             chunk_loss, chunk_nll = cross_entropy(logits[:n], bias, y, smoothing)
             grad = logits  # in their place
             grad[n:] = 0
+            if z is not None and mass is not None and grad_z is not None and grad_mass is not None:
+                mixed = _mixed(chunk_loss, chunk_nll, z[i : i + rows], mass[i : i + rows])
+                chunk_loss, chunk_nll, share, grad_z[i : i + rows], grad_mass[i : i + rows] = mixed
+                grad[:n] *= share.to(low).unsqueeze(1)
             loss, nll = loss + chunk_loss.sum(), nll + chunk_nll.sum()
             grad_bias += (grad.new_ones(1, len(grad)) @ grad)[0]  # a product is far faster than a sum over rows
             grad_r[i : i + rows] = (grad @ w)[:n]
             grad_weight += grad.T @ x
         ctx.save_for_backward(grad_r, grad_weight, grad_bias)
+        ctx.copying = grad_z, grad_mass
         ctx.mark_non_differentiable(nll)
         return loss, nll
 
@@ -72,7 +88,21 @@ class _OutputLoss(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         scale = grads[0]
         grad_r, grad_weight, grad_bias = ctx.saved_tensors
-        return grad_r * scale.to(grad_r.dtype), grad_weight * scale, grad_bias * scale, None, None, None
+        copying = (None if part is None else part * scale for part in ctx.copying)
+        return grad_r * scale.to(grad_r.dtype), grad_weight * scale, grad_bias * scale, None, None, None, *copying
+
+
+def _mixed(loss: Tensor, nll: Tensor, z: Tensor, mass: Tensor) -> tuple[Tensor, ...]:
+    """The vocabulary's costs [n] mixed with copying; see `plain_output_loss`.
+
+    Returns:
+        loss and nll of the mixture; d loss / d of the vocabulary's loss, which is the share that it has in p; d loss /
+        d z; d loss / d mass. [n] each
+    """
+    log_gen, log_copy = F.logsigmoid(z), F.logsigmoid(-z)
+    mixed, likely = (-torch.logaddexp(log_gen - cost, log_copy + mass.log()) for cost in (loss, nll))
+    share = (log_gen - loss + mixed).exp()
+    return mixed, likely, share, z.sigmoid() - share, -(log_copy + mixed).exp()
 
 
 def cross_entropy(logits: Tensor, bias: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
@@ -103,20 +133,26 @@ def cross_entropy(logits: Tensor, bias: Tensor, targets: Tensor, smoothing: floa
     return loss, nll
 
 
-def output_loss(r: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+def output_loss(
+    r: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float, copying: Copying | None = None
+) -> tuple[Tensor, Tensor]:
     """`plain_output_loss` without more than `CHUNK` logits in memory, and without a second pass.
 
     Products run in bfloat16 under autocast; sums and softmax stay in float32. Arguments and returns as there.
     """
     if not torch.is_grad_enabled():
         rows = chunk_rows(len(weight))
+        chunks = [slice(i, i + rows) for i in range(0, len(r), rows)]
         parts = [
-            plain_output_loss(r[i : i + rows].to(weight.dtype), weight, bias, targets[i : i + rows], smoothing)
-            for i in range(0, len(r), rows)
-        ]
+            plain_output_loss(
+                r[at].to(weight.dtype), weight, bias, targets[at], smoothing,
+                None if copying is None else (copying[0][at], copying[1][at]),
+            )
+            for at in chunks
+        ]  # fmt: skip
         return torch.stack([p[0] for p in parts]).sum(), torch.stack([p[1] for p in parts]).sum()
     device = r.device.type
     low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
     with torch.autocast(device, enabled=False):
-        loss, nll = _OutputLoss.apply(r, weight, bias, targets, smoothing, low)
+        loss, nll = _OutputLoss.apply(r, weight, bias, targets, smoothing, low, *(copying or (None, None)))
     return loss, nll

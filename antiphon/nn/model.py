@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from antiphon import config
 from antiphon.nn.attention import Attention, Memory, MultiHead
+from antiphon.nn.copying import Copier, copied, coverage_loss
 from antiphon.nn.decoder import Bridge, Named, ParallelDecoder, Readout, Stack, StepwiseDecoder
 from antiphon.nn.dropout import Dropout
 from antiphon.nn.encoder import Encoder
@@ -39,6 +40,7 @@ class Model(nn.Module):
         bridge: Bridge,
         decoder: ParallelDecoder | StepwiseDecoder,
         output: nn.Linear,
+        copier: Copier | None = None,
         *,
         dropout_embedding: float,
         dropout_word: float,
@@ -47,6 +49,7 @@ class Model(nn.Module):
         super().__init__()
         self.source_embedding, self.target_embedding = source_embedding, target_embedding
         self.encoder, self.summary, self.bridge, self.decoder, self.output = encoder, summary, bridge, decoder, output
+        self.copier = copier
         self.dropout_embedding = Dropout(dropout_embedding)
         self.dropout_word = Dropout(dropout_word)
         self.dropout_output = Dropout(dropout_output)
@@ -62,13 +65,13 @@ class Model(nn.Module):
         h, final = self.encoder(self._embed(self.source_embedding, sources), mask)
         last = final[-1][0].flatten(1)  # [B, R H]
         weighed, keys = (h, h) if self.decoder.attention is None else self.decoder.attention.prepare(h)
-        memory = Memory(weighed, keys, mask, last if self.summary is None else torch.tanh(self.summary(last)))
+        memory = Memory(weighed, keys, mask, sources, last if self.summary is None else torch.tanh(self.summary(last)))
         return memory, self.decoder.start(self.bridge(final), memory)
 
     def step(self, tokens: Tensor, state: Named, memory: Memory) -> tuple[Tensor, Named, Tensor | None]:
         """One step of every hypothesis: pieces before [B, K] -> logits [B, K, V], new state, alpha [B, K, S]."""
         readout, state, alpha = self.decoder.step(self._embed(self.target_embedding, tokens), state, memory)
-        return self.output(self.dropout_output(readout)), state, alpha
+        return self._logits(self.dropout_output(readout), alpha, memory.ids), state, alpha
 
     def forward(self, sources: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
         """Teacher-forced readouts [B, T, R] and alpha [B, T, S] for sources [B, S] and target inputs [B, T]."""
@@ -76,7 +79,14 @@ class Model(nn.Module):
         readout, alpha = self.decoder(self._embed(self.target_embedding, targets), state, memory)
         return self.dropout_output(readout), alpha
 
-    def loss(self, sources: Tensor, targets: Tensor, smoothing: float = 0.0, inputs: Tensor | None = None) -> Loss:
+    def loss(
+        self,
+        sources: Tensor,
+        targets: Tensor,
+        smoothing: float = 0.0,
+        inputs: Tensor | None = None,
+        coverage: float = 0.0,
+    ) -> Loss:
         """Cross entropy of targets [B, T] (ending in EOS, padded) given sources [B, S].
 
         Args:
@@ -84,21 +94,37 @@ class Model(nn.Module):
             targets: target ids.
             smoothing: label smoothing.
             inputs: pieces fed instead of the shifted targets, for scheduled sampling [B, T].
+            coverage: weight of `coverage_loss` in the total.
         """
-        readout, _ = self(sources, shifted(targets) if inputs is None else inputs)
+        readout, alpha = self(sources, shifted(targets) if inputs is None else inputs)
         real = targets != PAD
-        total, nll = output_loss(readout[real], self.output.weight, self.output.bias, targets[real], smoothing)
+        copying = None
+        if self.copier is not None:
+            copying = self.copier.gate(readout)[real], copied(alpha, sources, targets)[real]
+        r, wanted = readout[real], targets[real]
+        total, nll = output_loss(r, self.output.weight, self.output.bias, wanted, smoothing, copying)
+        if coverage:
+            total = total + coverage * coverage_loss(alpha, real)
         return Loss(total, nll, int(real.sum()))
 
     @torch.no_grad()
     def guesses(self, sources: Tensor, targets: Tensor) -> Tensor:
         """Pieces drawn from the model at each teacher-forced position of targets [B, T], for scheduled sampling."""
-        readout, _ = self(sources, shifted(targets))
-        drawn = []
-        for part in torch.split(readout.flatten(0, 1), chunk_rows(self.vocabulary)):
-            p = self.output(part).float().softmax(-1).nan_to_num(1.0)  # the loss will say what NaN means
-            drawn.append(p.multinomial(1))
-        return torch.cat(drawn).view_as(targets)
+        readout, alpha = self(sources, shifted(targets))
+        rows, drawn = max(1, chunk_rows(self.vocabulary) // len(targets)), []
+        for t in range(0, targets.shape[1], rows):
+            part = slice(t, t + rows)
+            logits = self._logits(readout[:, part], alpha[:, part] if alpha is not None else None, sources)
+            p = logits.float().softmax(-1).nan_to_num(1.0)  # the loss will say what NaN means
+            drawn.append(p.flatten(0, 1).multinomial(1).view(p.shape[:2]))
+        return torch.cat(drawn, 1)
+
+    def _logits(self, readout: Tensor, alpha: Tensor | None, sources: Tensor) -> Tensor:
+        """Readouts [B, Q, R] -> [B, Q, V], whose softmax is p; with copying, log p itself."""
+        logits = self.output(readout)
+        if self.copier is None or alpha is None:
+            return logits
+        return self.copier(logits, self.copier.gate(readout), alpha, sources)
 
     def _embed(self, embedding: nn.Embedding, ids: Tensor) -> Tensor:
         x = self.dropout_embedding(embedding(ids))  # [B, T, E]
@@ -138,8 +164,10 @@ def build(options: config.Model, source_vocabulary: int, target_vocabulary: int,
     readout = Readout(o.readout, o.decoder_hidden, context_size, o.embedding, readout_size)
     decoder: ParallelDecoder | StepwiseDecoder
     if attention and o.decoder in ("bahdanau", "input_feeding"):
-        feeding = o.decoder == "input_feeding"
-        decoder = StepwiseDecoder(stack, attention, readout, feeding=feeding, feed_size=readout_size)
+        decoder = StepwiseDecoder(
+            stack, attention, readout,
+            feeding=o.decoder == "input_feeding", feed_size=readout_size, alpha_counts=o.copy_source,
+        )  # fmt: skip
     else:
         decoder = ParallelDecoder(stack, attention, upper, readout, context=o.decoder == "context")
     bridge_size = encoder.hidden if o.bridge == "backward" else summary_size
@@ -152,6 +180,7 @@ def build(options: config.Model, source_vocabulary: int, target_vocabulary: int,
         Bridge(o.bridge, o.cell, bridge_size, o.decoder_hidden, o.decoder_layers),
         decoder,
         nn.Linear(readout_size, target_vocabulary),
+        Copier(readout_size) if o.copy_source else None,
         dropout_embedding=o.dropout_embedding,
         dropout_word=o.dropout_word,
         dropout_output=o.dropout_output,

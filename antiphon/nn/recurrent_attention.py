@@ -261,11 +261,14 @@ class _Gradients:
     def step(self, t: int) -> None:
         tape = self.tape
         if tape.spec.feeding:
+            self.carry[-1] = self.carry[-1] + self.given_s[t + 1]
             self.layers(t, self.fed(t))
-            return
-        self.layers(t, self.given_s[t + 1])
+        else:
+            self.layers(t, self.given_s[t + 1])
         if t == 0:
             self.carry[-1] = self.carry[-1] + self.given_s[0]
+        if tape.spec.feeding:
+            return
         M = tape.h.shape[2]
         torch.add(self.given_c[t], self.d_inputs[0][:, :M], out=self.d_c[t])
         self.carry[-1] = self.carry[-1] + self.attended(t)
