@@ -78,6 +78,14 @@ class Text(Section):
     )
 
 
+class Dialogue(Section):
+    """Conversations, for models that answer; see docs/dialogue.md."""
+
+    turns: Whole = option(0, "last turns of a conversation that a source holds; 0: sources are no conversations")
+    user: str = option("<user>", "mark before what the user said; a symbol of the text where there are turns")
+    model: str = option("<model>", "mark before what the model said, likewise")
+
+
 class Model(Section):
     """The network; see docs/models.md for the equations."""
 
@@ -196,12 +204,15 @@ class Config(Section):
     preset: str = option("", "the preset this configuration started from")
     data: Data = Field(default_factory=Data)
     text: Text = Field(default_factory=Text)
+    dialogue: Dialogue = Field(default_factory=Dialogue)
     model: Model = Field(default_factory=Model)
     train: Train = Field(default_factory=Train)
     search: Search = Field(default_factory=Search)
 
 
-SECTIONS: dict[str, type[Section]] = {"data": Data, "text": Text, "model": Model, "train": Train, "search": Search}
+SECTIONS: dict[str, type[Section]] = {
+    "data": Data, "text": Text, "dialogue": Dialogue, "model": Model, "train": Train, "search": Search,
+}  # fmt: skip
 
 
 def presets() -> dict[str, str]:
@@ -251,9 +262,17 @@ def load(
             _check_keys(origin, name, values)
             merged.setdefault(name, {}).update(values)
             _validate(origin, {name: merged[name]})
-    config = _validate("configuration", merged | {"preset": preset})
+    config = _with_marks(_validate("configuration", merged | {"preset": preset}))
     check(config)
     return config
+
+
+def _with_marks(config: Config) -> Config:
+    """The configuration with a conversation's marks among the symbols of the text."""
+    if not config.dialogue.turns:
+        return config
+    symbols = list(dict.fromkeys([*config.text.symbols, config.dialogue.user, config.dialogue.model]))
+    return config.model_copy(update={"text": config.text.model_copy(update={"symbols": symbols})})
 
 
 def from_dict(values: Any, origin: str) -> Config:

@@ -32,6 +32,7 @@ from antiphon.train import Outcome, train
 
 RESULTS = "results.json"
 PREPARED = "prepared"
+PERPLEXITIES = ("perplexity", "character_perplexity", "word_perplexity")  # of pieces, characters, words; see there
 
 
 class Trained(NamedTuple):
@@ -182,7 +183,7 @@ def _write_side(
     lines: list[str] = []
     for text, result in zip(texts, model.stream(texts, sample=part.sample, **part.search), strict=True):
         reporter.show("writing", len(lines), len(texts), f"{part.file}, by {part.model}")
-        if result.text.strip():
+        if result.text.strip() and "\0" not in result.text:  # sampled bytes may be any
             lines.append(json.dumps({part.side: result.text, other: text}, ensure_ascii=False) + "\n")
     partial = path.with_name(path.name + ".partial")
     partial.write_text("".join(lines), encoding="utf-8", newline="\n")
@@ -225,7 +226,7 @@ def score(recipe: Recipe, row: Row, group: Sequence[Trained], files: Mapping[str
     data = model.config.data
     items = examples(_at(row.pairs, group[0].variant.name, files), data.source, data.target)
     sources, references = zip(*(_pair(item, data.source, data.target) for item in items), strict=True)
-    outputs = [result.text for result in model.generate(list(sources), **row.search)]
+    outputs = [result.text for result in model.generate(list(sources), sample=row.sample, **row.search)]
     scores = [
         _measured(name, recipe, row, model, items, list(sources), list(references), outputs)
         for name in row.metrics or recipe.metrics
@@ -261,17 +262,26 @@ def _measured(
     measures = CORPORA[recipe.corpus].measures if recipe.corpus else {}
     if name in measures:
         return measures[name](items, outputs)
-    if name == "perplexity":
-        return perplexity(model, sources, [group[0] for group in references])
+    if name in PERPLEXITIES:
+        return perplexity(model, sources, [group[0] for group in references], name)
     return metrics.measure([name], outputs, references, language=row.language)[name]
 
 
-def perplexity(model: Seq2Seq, sources: Sequence[str], targets: Sequence[str]) -> Score:
-    """exp of the mean negative log p of the targets' pieces, EOS included."""
+def perplexity(model: Seq2Seq, sources: Sequence[str], targets: Sequence[str], name: str = "perplexity") -> Score:
+    """exp of the negative log p of all targets over the number of their units; see `PERPLEXITIES`."""
     results = model.score(sources, targets)
-    pieces = sum(len(result.token_log_probs) for result in results)
-    value = math.exp(-sum(result.log_prob for result in results) / pieces)
-    return Score("perplexity", value, f"perplexity|unit:{model.config.text.kind} piece|eos:counted", False)
+    if name == "perplexity":
+        counts, unit = (
+            [len(result.token_log_probs) for result in results],
+            f"{model.config.text.kind} piece|eos:counted",
+        )
+    elif name == "character_perplexity":
+        counts, unit = [len("".join(text.split())) + 1 for text in targets], "character, spaces not|eos:counted"
+    else:
+        counts, unit = [len(text.split()) for text in targets], "word between spaces|eos:not counted"
+    ends = name == "word_perplexity"
+    nll = -sum(result.log_prob - (result.token_log_probs[-1] if ends else 0.0) for result in results)
+    return Score(name, math.exp(nll / sum(counts)), f"{name}|unit:{unit}", False)
 
 
 def _summary(row: Row, name: str, groups: Sequence[Sequence[Trained]], runs: Sequence[Scored]) -> dict[str, Any]:

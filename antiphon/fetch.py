@@ -39,6 +39,8 @@ def fetch(name: str, file: File, folder: Path) -> Path:
             _download(file.url, partial)
             if file.member:
                 _take_out(partial, file.member)
+            if file.column:
+                _keep(partial, file.column)
         partial.replace(path)
     try:
         found = _digest(path)
@@ -51,6 +53,13 @@ def fetch(name: str, file: File, folder: Path) -> Path:
             f"{name}: its text has the checksum {found}, not {file.sha256}; is it another version of the corpus?"
         )
     return path
+
+
+def _keep(path: Path, column: int) -> None:
+    """Keep one column of a file's tab-separated lines."""
+    parts = [line.split("\t") for line in text(path).split("\n")]
+    lines = [part[column - 1] if len(part) >= column else "" for part in parts]
+    path.write_text("\n".join(lines), encoding="utf-8", newline="\n")
 
 
 def text(path: Path) -> str:

@@ -28,6 +28,7 @@ class File(Part):
     sha256: str  # of the text, unpacked, so that it holds however the file was compressed
     local: str  # its place below the folder that ANTIPHON_DATA names
     member: str = ""  # its path inside, where the address is a .zip or .tar archive
+    column: int = Field(0, ge=0)  # of tab-separated lines only this column is the text, from 1; 0: whole lines
 
 
 class Written(Part):
@@ -60,6 +61,7 @@ class Row(Part):
     models: list[str] = Field(default_factory=list)  # only these; none named: all
     ensemble: int = Field(1, ge=1)  # the first so many seeds of a model together
     search: dict[str, Any] = Field(default_factory=dict)  # options of `Seq2Seq.generate` over the model's own
+    sample: bool = False  # draw at random
     metrics: list[str] = Field(default_factory=list)  # other than the recipe's
     tokenised: str = ""  # references, tokenised and lowercased as published scores are
     language: str = ""  # of the target, for tokenisers that need it

@@ -127,7 +127,7 @@ def test_options_in_commands_are_known(page: Path) -> None:
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda p: p.name)
 def test_settings_are_known(page: Path) -> None:
-    for section, key in re.findall(r"\b(data|text|model|train|search)\.([a-z_]+)\s?=", read(page)):
+    for section, key in re.findall(r"\b(data|text|dialogue|model|train|search)\.([a-z_]+)\s?=", read(page)):
         assert key in config.SECTIONS[section].model_fields, f"{page.name} names {section}.{key}"
 
 

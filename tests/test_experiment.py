@@ -231,6 +231,13 @@ def test_perplexity_is_of_all_pieces(corpora: Path) -> None:
     sources, targets = [a for a, _ in PAIRS], [b for _, b in PAIRS]
     each = [p for result in model.score(sources, targets) for p in result.token_log_probs]
     assert len(each) == 4 * len(PAIRS)
+    whole = [result.log_prob for result in model.score(sources, targets)]
+    letters = sum(len(text.replace(" ", "")) + 1 for text in targets)
+    found = experiment.perplexity(model, sources, targets, "character_perplexity")
+    assert found.value == pytest.approx(math.exp(-sum(whole) / letters))
+    words = [p for result in model.score(sources, targets) for p in result.token_log_probs[:-1]]
+    found = experiment.perplexity(model, sources, targets, "word_perplexity")
+    assert found.value == pytest.approx(math.exp(-mean(words)))
     assert experiment.perplexity(model, sources, targets).value == pytest.approx(math.exp(-mean(each)))
 
 

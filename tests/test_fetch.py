@@ -64,6 +64,15 @@ def test_fetch_says_what_cannot_be_downloaded(corpus: Path, tmp_path: Path, monk
     assert list((tmp_path / "data").iterdir()) == []
 
 
+def test_one_column_of_a_file(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANTIPHON_DATA", raising=False)
+    lines = gzip.decompress((corpus / "all.a.gz").read_bytes()).decode().splitlines()
+    table = tmp_path / "table.txt"
+    table.write_text("".join(f"{line}\t{n}\n" for n, line in enumerate(lines)), encoding="utf-8", newline="\n")
+    file = entry(corpus, "all.a.gz").model_copy(update={"url": table.as_uri(), "column": 1})
+    assert text(fetch("all.a", file, tmp_path / "data")).splitlines() == lines
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
 def test_a_file_is_taken_out_of_an_archive(
     kind: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -15,8 +15,10 @@ ORDER = [
     "shortlist", "onnx_engine", "result", "nn.dropout", "nn.native", "nn.light", "nn.pointwise", "nn.recurrence",
     "nn.recurrent_attention", "nn.recurrent", "nn.attention", "nn.copying", "nn.encoder", "nn.decoder", "nn.kernels",
     "nn.initialise", "nn.model",
-    "torch_engine", "seq2seq", "progress", "machine", "optim", "checkpoint", "log", "validate", "run", "train",
-    "onnx_graph", "onnx_model", "export", "recipe", "fetch", "corpora.parts", "pictures", "experiment", "comparison",
+    "torch_engine", "seq2seq", "dialogue", "progress", "machine", "optim", "checkpoint", "log",
+    "validate", "run", "train",
+    "onnx_graph", "onnx_model", "export", "recipe", "fetch", "corpora.measure", "corpora.babi",
+    "corpora.deal", "corpora.parts", "corpora.xdailydialog", "pictures", "experiment", "comparison",
     "dates", "demo", "options", "guard", "output", "cli",
 ]  # fmt: skip
 

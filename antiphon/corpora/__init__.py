@@ -4,13 +4,11 @@ A module has `prepare`, which writes pairs as JSON lines into a folder, and `MEA
 `metrics` may have.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
-from antiphon.corpora import parts
-from antiphon.metrics import Score
-
-Measure = Callable[[Sequence[dict[str, Any]], Sequence[str]], Score]  # a set's objects and the outputs, in their order
+from antiphon.corpora import babi, deal, parts, xdailydialog
+from antiphon.corpora.measure import Measure
 
 
 class Corpus(NamedTuple):
@@ -21,5 +19,8 @@ class Corpus(NamedTuple):
 
 
 CORPORA: dict[str, Corpus] = {
+    "babi": Corpus(babi.prepare, babi.MEASURES),
+    "deal": Corpus(deal.prepare, {}),
     "parts": Corpus(parts.prepare, {}),
+    "xdailydialog": Corpus(xdailydialog.prepare, xdailydialog.MEASURES),
 }
