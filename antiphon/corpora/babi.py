@@ -80,7 +80,7 @@ def _shortened(turns: Sequence[Turn], words: int) -> str:
     """The last turns that have no more words and signs than this together, the very last in any case."""
     kept = len(turns)
     for most in range(1, len(turns) + 1):
-        if len(re.findall(r"[^\W_\d]+|\d|[^\w\s]|_", context(turns, most))) > words:
+        if len(re.findall(r"<\w+>|[^\W_\d]+|\d|[^\w\s]|_", context(turns, most))) > words:
             kept = max(1, most - 1)
             break
     return context(turns, kept)
