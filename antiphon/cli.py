@@ -1,4 +1,4 @@
-"""The command line: `antiphon train | generate | evaluate | score | check | export | demo | recipe`.
+"""The command line: `antiphon train | generate | chat | evaluate | score | check | export | demo | recipe`.
 
 Thin: what is real lives in the modules. Results go to standard output; messages and progress go to standard error.
 Modules are imported where they are used, so that help and mistakes are answered at once.
@@ -172,9 +172,7 @@ def generate(
         beam=beam, nbest=nbest, length_penalty=length_penalty, alpha=alpha, coverage_penalty=coverage_penalty,
         min_length=min_length, max_length=max_length, block_ngrams=block_ngrams, no_unk=no_unk or None,
     )  # fmt: skip
-    drawing = _given(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed)
-    if drawing and not sample:
-        raise UserError(f"--{next(iter(drawing)).replace('_', '-')} is for sampling: give --sample too")
+    drawing = _drawing(sample, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed)
     from antiphon import corpus
 
     whole_lines = file == "-" and field is None
@@ -197,6 +195,62 @@ def generate(
                 print(" ".join(f"{s}-{t}" for t, s in result.alignment), file=links)
             if attention and number == 1:
                 draw(attention, result)
+
+
+@command
+def chat(
+    model: options.Model,
+    as_json: options.AsJson = False,
+    beam: options.Beam = None,
+    length_penalty: options.LengthPenalty = None,
+    alpha: options.Alpha = None,
+    min_length: options.MinLength = None,
+    max_length: options.MaxLength = None,
+    block_ngrams: options.BlockNgrams = None,
+    no_unk: options.NoUnk = False,
+    sample: options.Sample = False,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    min_p: options.MinP = None,
+    seed: options.Seed = None,
+    threads: options.Threads = 0,
+    device: options.Device = "auto",
+    engine: options.Engine = "auto",
+) -> None:
+    """Talk with a model that was trained on conversations. /reset forgets what was said; /quit or Ctrl-D ends.
+
+    A line that is piped in is a turn too, and each gets one line as its answer.
+
+    \b
+    Examples:
+      antiphon chat model
+      antiphon chat model --sample --top-k 20 --temperature 0.8
+      printf 'hello\\na table for two\\n' | antiphon chat model --json
+    """
+    search = _given(
+        beam=beam, length_penalty=length_penalty, alpha=alpha, min_length=min_length, max_length=max_length,
+        block_ngrams=block_ngrams, no_unk=no_unk or None,
+    )  # fmt: skip
+    drawing = _drawing(sample, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed)
+    from antiphon import corpus
+    from antiphon.dialogue import Chat
+
+    talk = Chat(_load(model, device, threads, engine), {"sample": sample, **search, **drawing})
+    live = sys.stdin.isatty()
+    if live:
+        typer.echo("say something and press Enter; /reset forgets, /quit or Ctrl-D ends", err=True)
+    for line in corpus.read_lines("-"):
+        said = line.strip()
+        if said == "/quit":
+            break
+        if said == "/reset":
+            talk.reset()
+            continue
+        if not said and live:
+            continue
+        result = talk.say(said)
+        print(to_json(result.as_dict()) if as_json else one_line(result.text), flush=True)
 
 
 @command
@@ -514,6 +568,14 @@ def _typed() -> str:
 def _given(**options: Any) -> dict[str, Any]:
     """The options that were given."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _drawing(sample: bool, **options: Any) -> dict[str, Any]:
+    """The options of sampling that were given, which go with --sample alone."""
+    given = _given(**options)
+    if given and not sample:
+        raise UserError(f"--{next(iter(given)).replace('_', '-')} is for sampling: give --sample too")
+    return given
 
 
 def _first() -> bool:

@@ -16,7 +16,7 @@ from antiphon import inspection
 from antiphon.cli import app
 from antiphon.seq2seq import Seq2Seq
 
-COMMANDS = ["train", "generate", "evaluate", "score", "check", "export", "recipe", "demo"]
+COMMANDS = ["train", "generate", "chat", "evaluate", "score", "check", "export", "recipe", "demo"]
 TINY = [
     "text.kind=word", "text.dropout=0.0", "model.embedding=24", "model.encoder_hidden=24", "model.decoder_hidden=32",
     "model.readout_size=24", "train.epochs=4", "train.warmup=5", "train.learning_rate=0.01", "train.batch=400",
@@ -345,3 +345,29 @@ def test_check_reports_and_its_status_tells_whether_to_train(
     bad.write_text("a\tb\nc\n", "utf-8")
     result = antiphon("check", "--train", bad)
     assert result.exit_code == 2 and f"{bad}:2" in result.stdout
+
+
+@pytest.fixture(scope="module")
+def talker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that was trained on conversations."""
+    folder = tmp_path_factory.mktemp("talks")
+    lines = [json.dumps({"source": f"<user> {a} <model> {b} <user> {a}", "target": b}) for a in "abcd" for b in "efgh"]
+    (folder / "talks.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    good("train", "--train", folder / "talks.jsonl", "--out", folder / "m", *SETS, "--set", "dialogue.turns=3")
+    return folder / "m"
+
+
+def test_chat_answers_each_line_and_remembers(talker: Path) -> None:
+    first = good("chat", talker, stdin="a\nb\n").stdout.splitlines()
+    assert len(first) == 2
+    forgotten = good("chat", talker, "--json", stdin="c\n/reset\na\n/quit\nb\n").stdout.splitlines()
+    assert [json.loads(line)["text"] for line in forgotten][1:] == first[:1]
+    read = json.loads(good("chat", talker, "--json", stdin="a\nb\n").stdout.splitlines()[1])["source_pieces"]
+    assert [piece for piece in read if piece.startswith("<")][:3] == ["<user>", "<model>", "<user>"]
+
+
+def test_chat_needs_a_model_of_conversations(model: Path) -> None:
+    result = antiphon("chat", model, stdin="a\n")
+    assert result.exit_code == 2 and "was not trained on conversations" in result.stderr
+    result = antiphon("chat", model, "--top-k", 3, stdin="a\n")
+    assert result.exit_code == 2 and "--top-k is for sampling" in result.stderr

@@ -22,7 +22,7 @@ TRANSLATED = [
     *(p for p in DOCS if p.parent.name == "docs" and ".zh-CN." not in p.name and p.name not in MADE),
 ]
 BLOCK = re.compile(r"(<!-- test -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
-COMMANDS = ["train", "generate", "evaluate", "score", "check", "export", "recipe", "demo"]
+COMMANDS = ["train", "generate", "chat", "evaluate", "score", "check", "export", "recipe", "demo"]
 
 
 def read(path: Path) -> str:
@@ -48,27 +48,35 @@ def help_of(*command: str) -> str:
     return result.output
 
 
-def test_the_readmes_commands_run_as_typed(tmp_path: Path) -> None:
-    """All of them in one folder, one after the other; those of the Chinese page are the same."""
+def ran(page: Path, folder: Path) -> str:
+    """What a page's commands print, run in one folder, one after the other."""
     bash = shutil.which("bash")
     if bash is None or sys.platform == "win32":
-        pytest.skip("the README's commands need a POSIX shell")
+        pytest.skip("the documentation's commands need a POSIX shell")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     env = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"}
-    ran = ""
-    for mark, language, code in blocks(ENGLISH):
+    printed = ""
+    for mark, language, code in blocks(page):
         if not mark:
             continue
         command = [bash, "-euo", "pipefail", "-c", code] if language == "sh" else [sys.executable, "-c", code]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=120
-        )
+        done = subprocess.run(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
         assert done.returncode == 0, f"{code}\n{done.stderr.decode('utf-8', 'replace')}"
-        ran += done.stdout.decode("utf-8")
-    assert "nothing to complain of" in ran  # check
-    assert "BLEU|nrefs:1" in ran  # evaluate
+        printed += done.stdout.decode("utf-8")
+    return printed
+
+
+def test_the_readmes_commands_run_as_typed(tmp_path: Path) -> None:
+    """Those of the Chinese page are the same."""
+    printed = ran(ENGLISH, tmp_path)
+    assert "nothing to complain of" in printed  # check
+    assert "BLEU|nrefs:1" in printed  # evaluate
     assert len((tmp_path / "outputs.jsonl").read_text("utf-8").splitlines()) == 2
     assert (tmp_path / "dog.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_commands_for_conversations_run_as_typed(tmp_path: Path) -> None:
+    assert len(ran(ROOT / "docs" / "dialogue.md", tmp_path).splitlines()) == 2  # two answers
 
 
 @pytest.mark.parametrize("page", TRANSLATED, ids=lambda p: p.name)
