@@ -153,6 +153,8 @@ def generate(
     device: options.Device = "auto",
     engine: options.Engine = "auto",
     shortlist: options.Listed = False,
+    more: options.More = None,
+    shares: options.Shares = "",
 ) -> None:
     """Write an output for each line of text, in order; an empty line for an empty one.
 
@@ -178,7 +180,7 @@ def generate(
     whole_lines = file == "-" and field is None
     texts = corpus.read_lines("-") if whole_lines else corpus.read_sources(file, field or "")
     forced = corpus.read_lines(prefixes) if prefixes else None
-    opened = _load(model, device, threads, engine, shortlist)
+    opened = _load(model, device, threads, engine, shortlist, more, shares)
     live = file == "-" and sys.stdin.isatty()
     if live:
         typer.echo("type a text and press Enter; Ctrl-D ends", err=True)
@@ -282,6 +284,8 @@ def evaluate(
     device: options.Device = "auto",
     engine: options.Engine = "auto",
     shortlist: options.Listed = False,
+    more: options.More = None,
+    shares: options.Shares = "",
 ) -> None:
     """Measure a model on test pairs, or outputs that are there already. Every score comes with its signature.
 
@@ -312,7 +316,7 @@ def evaluate(
     how: dict[str, Any] = {"lowercase": lowercase, "tokenize": tokenize, "language": language}
     metrics.measure(names, [""], [[""]], **how)  # a misspelt name is told before the work
     if model:
-        opened = _load(model, device, threads, engine, shortlist)
+        opened = _load(model, device, threads, engine, shortlist, more, shares)
         if not metric and opened.config.train.metric not in ("loss", *names):
             names.append(opened.config.train.metric)
         began = time.monotonic()
@@ -340,6 +344,8 @@ def score(
     source: options.SourceField = None,
     target: options.TargetField = None,
     as_json: options.AsJson = False,
+    more: options.More = None,
+    shares: options.Shares = "",
     threads: options.Threads = 0,
     device: options.Device = "auto",
     engine: options.Engine = "auto",
@@ -357,13 +363,52 @@ def score(
     from antiphon import corpus
 
     read = corpus.read(pairs, source or "", target or "")
-    opened = _load(model, device, threads, engine)
+    opened = _load(model, device, threads, engine, more=more, shares=shares)
     total, pieces = 0.0, 0
     for result in watched(_scored(opened, read), pairs != "-" and not sys.stdout.isatty()):
         count = max(1, len(result.token_log_probs))
         total, pieces = total + result.log_prob, pieces + count
         print(to_json(result.as_dict()) if as_json else f"{result.log_prob:.4f}\t{result.log_prob / count:.4f}")
     typer.echo(f"in all {total:.1f} nats for {pieces:,} pieces: {total / max(1, pieces):.4f} a piece", err=True)
+
+
+@command
+def rerank(
+    model: options.Model,
+    nbest_list: options.NbestList,
+    sources: options.ListSources,
+    weight: options.Weight = 0.5,
+    reverse: options.Reverse = False,
+    nbest: options.Nbest = None,
+    length_penalty: options.LengthPenalty = None,
+    alpha: options.Alpha = None,
+    more: options.More = None,
+    shares: options.Shares = "",
+    threads: options.Threads = 0,
+    device: options.Device = "auto",
+    engine: options.Engine = "auto",
+) -> None:
+    """Choose again among a system's outputs, by their own score and a model's log p (Sutskever 2014, section 3.7).
+
+    \b
+    Examples:
+      antiphon generate model texts.txt --beam 20 --nbest 20 -o list.tsv
+      antiphon rerank other list.tsv --sources texts.txt
+      antiphon rerank back list.tsv --sources texts.txt --reverse --weight 0.3 --nbest 3
+    """
+    if not 0 <= weight <= 1:
+        raise UserError(f"--weight {weight}: a share from 0 to 1")
+    from antiphon import corpus
+    from antiphon import rerank as reranking
+
+    texts = list(corpus.read_lines(sources))
+    entries = reranking.entries(corpus.read_lines(nbest_list), str(nbest_list))
+    opened = _load(model, device, threads, engine, more=more, shares=shares)
+    penalties = _given(length_penalty=length_penalty, alpha=alpha)
+    scorer = reranking.of_model(opened, reverse, **penalties)
+    for number, ranked in enumerate(reranking.rerank(texts, entries, [scorer], [1 - weight, weight]), start=1):
+        for one in ranked[: nbest or 1]:
+            print(f"{number}\t{one.score:.4f}\t{one.entry.text}" if nbest else one.entry.text)
 
 
 @command
@@ -583,10 +628,29 @@ def _first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _load(model: Path, device: str, threads: int, engine: str, shortlist: bool = False) -> "Seq2Seq":
+def _load(
+    model: Path,
+    device: str,
+    threads: int,
+    engine: str,
+    shortlist: bool = False,
+    more: Sequence[Path] | None = None,
+    shares: str = "",
+) -> "Seq2Seq":
+    """A model, or an ensemble of it and others."""
     from antiphon.seq2seq import Seq2Seq
 
-    return Seq2Seq.load(model, device, threads, engine, shortlist)
+    if not more:
+        if shares:
+            raise UserError("--shares is for ensembles: name further models with --with")
+        return Seq2Seq.load(model, device, threads, engine, shortlist)
+    if shortlist:
+        raise UserError("--shortlist is of one model: leave it out with --with")
+    try:
+        weights = [float(part) for part in shares.split(",")] if shares else []
+    except ValueError as e:
+        raise UserError(f"--shares {shares}: write a number for each model, such as 2,1") from e
+    return Seq2Seq.ensemble([model, *more], weights, device, threads, engine)
 
 
 def _count(config: "Config") -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from antiphon import __version__, config, metrics, pictures
+from antiphon import __version__, config, metrics, pictures, rerank
 from antiphon.corpora import CORPORA
 from antiphon.corpus import read, read_lines, read_sources
 from antiphon.errors import UserError, near
@@ -27,7 +27,7 @@ from antiphon.machine import processor
 from antiphon.metrics import Score
 from antiphon.progress import Reporter
 from antiphon.recipe import Picture, Recipe, Row, Variant, Written, load
-from antiphon.seq2seq import Seq2Seq
+from antiphon.seq2seq import Result, Seq2Seq
 from antiphon.train import Outcome, train
 
 RESULTS = "results.json"
@@ -214,19 +214,23 @@ def _row(
         runs = []
         for group in groups:
             reporter.show("scoring", 0, None, f"{row.name}, {name}")
-            runs.append(score(recipe, row, group, files))
+            judges = [one for one in trained if one.variant.name == row.rescored_by]
+            runs.append(score(recipe, row, group, files, judges))
             _write_outputs(out, row, group, runs[-1].outputs)
         found.append((_summary(row, name, groups, runs), runs[0]))
     return found
 
 
-def score(recipe: Recipe, row: Row, group: Sequence[Trained], files: Mapping[str, Path]) -> Scored:
-    """Generate from one set and measure."""
+def score(
+    recipe: Recipe, row: Row, group: Sequence[Trained], files: Mapping[str, Path], judges: Sequence[Trained] = ()
+) -> Scored:
+    """Generate from one set, let the judges choose again if there are any, and measure."""
     model = opened([one.outcome.model for one in group])
     data = model.config.data
     items = examples(_at(row.pairs, group[0].variant.name, files), data.source, data.target)
     sources, references = zip(*(_pair(item, data.source, data.target) for item in items), strict=True)
-    outputs = [result.text for result in model.generate(list(sources), sample=row.sample, **row.search)]
+    results = model.generate(list(sources), sample=row.sample, **row.search)
+    outputs = _chosen_again(row, list(sources), results, judges) if judges else [result.text for result in results]
     scores = [
         _measured(name, recipe, row, model, items, list(sources), list(references), outputs)
         for name in row.metrics or recipe.metrics
@@ -236,6 +240,17 @@ def score(recipe: Recipe, row: Row, group: Sequence[Trained], files: Mapping[str
         found = metrics.tokenised_bleu(metrics.moses(outputs, row.language), tokens)
         scores.append(Score("tokenised bleu", found.value, found.signature, True, found.note))
     return Scored(list(sources), list(references), outputs, scores)
+
+
+def _chosen_again(row: Row, sources: Sequence[str], results: Sequence[Result], judges: Sequence[Trained]) -> list[str]:
+    """The best of each n-best list by its own log p and the judges' (Sutskever 2014, section 3.7)."""
+    entries = []
+    for number, result in enumerate(results):
+        entries.append(rerank.Entry(number, result.text, result.log_prob))
+        entries += [rerank.Entry(number, other.text, other.log_prob) for other in result.candidates]
+    scorer = rerank.of_model(opened([one.outcome.model for one in judges]))
+    ranked = rerank.rerank(sources, entries, [scorer], [1 - row.weight, row.weight])
+    return [group[0].entry.text for group in ranked]
 
 
 def opened(folders: Sequence[Path]) -> Seq2Seq:

@@ -80,6 +80,24 @@ Prefixes = Annotated[Path | None, typer.Option(help="File of what each output mu
 Alignments = Annotated[Path | None, typer.Option(help="File for the alignments of pieces, source-target: 0-0 1-2.")]
 Attention = Annotated[Path | None, typer.Option(help="Picture, .png or .svg, of what the first output attends to.")]
 
+NbestList = Annotated[
+    Path, typer.Argument(help="List of any system: lines of `generate --nbest`, or Moses's.", show_default=False)
+]
+ListSources = Annotated[Path, typer.Option("--sources", help="The texts that the list is of, one a line.")]
+Weight = Annotated[
+    float, typer.Option("--weight", help="Share of the model's log p; the rest is the list's own score.")
+]
+Reverse = Annotated[bool, typer.Option("--reverse", help="The model goes from target to source.")]
+More = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--with", help="A further model, with the first as an ensemble. May be repeated.", rich_help_panel=SEARCH
+    ),
+]
+Shares = Annotated[
+    str, typer.Option("--shares", help="How much each model of the ensemble counts: 2,1,1.", rich_help_panel=SEARCH)
+]
+
 # How outputs are looked for
 
 Beam = Annotated[

@@ -62,6 +62,8 @@ class Row(Part):
     ensemble: int = Field(1, ge=1)  # the first so many seeds of a model together
     search: dict[str, Any] = Field(default_factory=dict)  # options of `Seq2Seq.generate` over the model's own
     sample: bool = False  # draw at random
+    rescored_by: str = ""  # all seeds of this model together choose again among the outputs of a search with `nbest`
+    weight: float = Field(0.5, ge=0, le=1)  # of their log p in that choice; the rest is the list's own
     metrics: list[str] = Field(default_factory=list)  # other than the recipe's
     tokenised: str = ""  # references, tokenised and lowercased as published scores are
     language: str = ""  # of the target, for tokenisers that need it
@@ -143,7 +145,9 @@ def _read(path: Path) -> Recipe:
 def _check(recipe: Recipe, path: Path) -> None:
     """Refuse names that lead nowhere."""
     known = [variant.name for variant in recipe.models]
-    named = [part.models for part in recipe.scores] + [part.models for part in recipe.pictures]
+    named = [[*row.models, *filter(None, [row.rescored_by])] for row in recipe.scores] + [
+        part.models for part in recipe.pictures
+    ]
     for name in chain.from_iterable(named):
         if name not in known:
             raise UserError(f"{path}: no model is called '{name}'{near(name, known)}")

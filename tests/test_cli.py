@@ -16,7 +16,7 @@ from antiphon import inspection
 from antiphon.cli import app
 from antiphon.seq2seq import Seq2Seq
 
-COMMANDS = ["train", "generate", "chat", "evaluate", "score", "check", "export", "recipe", "demo"]
+COMMANDS = ["train", "generate", "chat", "evaluate", "score", "rerank", "check", "export", "recipe", "demo"]
 TINY = [
     "text.kind=word", "text.dropout=0.0", "model.embedding=24", "model.encoder_hidden=24", "model.decoder_hidden=32",
     "model.readout_size=24", "train.epochs=4", "train.warmup=5", "train.learning_rate=0.01", "train.batch=400",
@@ -371,3 +371,33 @@ def test_chat_needs_a_model_of_conversations(model: Path) -> None:
     assert result.exit_code == 2 and "was not trained on conversations" in result.stderr
     result = antiphon("chat", model, "--top-k", 3, stdin="a\n")
     assert result.exit_code == 2 and "--top-k is for sampling" in result.stderr
+
+
+def test_an_ensemble_of_equal_models_is_the_model(model: Path, pairs: Path) -> None:
+    texts = "a b\nc\n"
+    alone = good("generate", model, stdin=texts).stdout
+    assert good("generate", model, "--with", model, "--shares", "1,3", stdin=texts).stdout == alone
+    assert good("score", model, pairs, "--with", model).stdout.splitlines()[0].split()[0] != ""
+    for words, message in (
+        (["--shares", "1,2"], "--shares is for ensembles"),
+        (["--with", model, "--shares", "1"], "1 weights for 2 models"),
+        (["--with", model, "--shares", "x,1"], "write a number for each model"),
+    ):
+        result = antiphon("generate", model, *words, stdin=texts)
+        assert result.exit_code == 2 and message in result.stderr
+
+
+def test_rerank_chooses_among_a_list(model: Path, tmp_path: Path) -> None:
+    texts, listed = tmp_path / "texts.txt", tmp_path / "list.tsv"
+    texts.write_text("a b c\nd e\n", encoding="utf-8")
+    listed.write_text("1\t0\tf f f f\n1\t-0.1\ta b c\n2\t-0.1\td e\n2\t0\ta a a a a\n", encoding="utf-8")
+    assert good("rerank", model, listed, "--sources", texts).stdout == "a b c\nd e\n"
+    assert good("rerank", model, listed, "--sources", texts, "--weight", 0).stdout == "f f f f\na a a a a\n"
+    lines = good("rerank", model, listed, "--sources", texts, "--nbest", 2, "--reverse").stdout.splitlines()
+    assert [line.split("\t")[0] for line in lines] == ["1", "1", "2", "2"]
+    for words, message in (
+        (["--weight", 2], "a share from 0 to 1"),
+        (["--sources", listed], "no candidate for source 3"),
+    ):
+        result = antiphon("rerank", model, listed, "--sources", texts, *words)
+        assert result.exit_code == 2 and message in result.stderr

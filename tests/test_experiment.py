@@ -130,6 +130,14 @@ models = ["cold"]
 search = { beam = 7 }
 metrics = ["per"]
 [[scores]]
+name = "again"
+pairs = "{model}.jsonl"
+models = ["cold"]
+search = { beam = 4, nbest = 4 }
+rescored_by = "warm"
+weight = 1.0
+metrics = ["per"]
+[[scores]]
 name = "together"
 pairs = "{model}.jsonl"
 models = ["cold"]
@@ -147,7 +155,18 @@ def test_models_seeds_and_averages(corpora: Path, monkeypatch: pytest.MonkeyPatc
     part = experiment.run(folder, out, only=["cold"])
     assert {row["model"] for row in part["rows"]} == {"cold"} and not (folder / "results.json").exists()
     results = experiment.run(folder, out)
-    *results["rows"], together = results["rows"]
+    *results["rows"], again, together = results["rows"]
+    judge = Seq2Seq.ensemble([out / "models" / "warm" / f"seed{n}" for n in (1, 2)])
+    items = experiment.examples(str(out / "data" / "prepared" / "cold.jsonl"))
+    sources = [item["source"] for item in items]
+    lists = Seq2Seq.load(out / "models" / "cold" / "seed1").generate(sources, beam=4, nbest=4)
+    best = []
+    for source, result in zip(sources, lists, strict=True):
+        texts = [result.text, *(candidate.text for candidate in result.candidates)]
+        found = judge.score([source] * len(texts), texts)
+        best.append(max(zip(found, texts, strict=True), key=lambda pair: pair[0].log_prob)[1])
+    expected = metrics.measure(["per"], best, [item["target"] for item in items])["per"].value
+    assert again["scores"][0]["values"][0] == pytest.approx(expected)
     assert together["seeds"] == [1, 2] and together["ensemble"] == 2
     assert [len(score["values"]) for score in together["scores"]] == [1, 1]
     assert together["scores"][1]["value"] < part["rows"][0]["scores"][2]["value"], "a mean of models fits better"
@@ -213,11 +232,11 @@ def test_a_model_writes_pairs_for_another(corpora: Path) -> None:
 
 def test_the_mean_over_models(corpora: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CORPORA, "halves", Corpus(halves, {"begins": begins}))  # type: ignore[dict-item]
-    middle = (
-        SEVERAL.replace("seeds = [1, 2]", "seeds = [1]").replace('models = ["cold"]', "").replace("ensemble = 2", "")
-    )
+    middle = SEVERAL.replace("seeds = [1, 2]", "seeds = [1]").replace("ensemble = 2", "")
+    for line in ('models = ["cold"]', 'rescored_by = "warm"'):
+        middle = middle.replace(line, "")
     results = experiment.run(written(corpora, middle), corpora.parent / "out")
-    *rows, first, second, _ = results["rows"]
+    *rows, first, second, _, _ = results["rows"]
     assert (first["model"], first["sentences"]) == ("mean of 2", 125)
     ours = [row["scores"][1]["value"] for row in rows if row["set"] == "all"]
     assert first["scores"][1]["value"] == pytest.approx(mean(ours))

@@ -15,7 +15,7 @@ ORDER = [
     "shortlist", "onnx_engine", "result", "nn.dropout", "nn.native", "nn.light", "nn.pointwise", "nn.recurrence",
     "nn.recurrent_attention", "nn.recurrent", "nn.attention", "nn.copying", "nn.encoder", "nn.decoder", "nn.kernels",
     "nn.initialise", "nn.model",
-    "torch_engine", "seq2seq", "dialogue", "progress", "machine", "optim", "checkpoint", "log",
+    "torch_engine", "seq2seq", "rerank", "dialogue", "progress", "machine", "optim", "checkpoint", "log",
     "validate", "run", "train",
     "onnx_graph", "onnx_model", "export", "recipe", "fetch", "corpora.measure", "corpora.babi",
     "corpora.deal", "corpora.parts", "corpora.xdailydialog", "pictures", "experiment", "comparison",
