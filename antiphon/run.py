@@ -14,7 +14,7 @@ import torch
 
 from antiphon import checkpoint
 from antiphon.batches import Batches, Rows, epoch_batches, pad
-from antiphon.config import Config
+from antiphon.config import SECTIONS, Config
 from antiphon.errors import UserError
 from antiphon.log import Log
 from antiphon.machine import Machine, machine
@@ -242,12 +242,13 @@ def _check_same(meta: dict[str, Any], config: Config, world: int, out: Path) -> 
     old, new = meta["config"], config.model_dump()
     # A cosine is drawn over the whole run: with another end, all of it would have been another.
     free = FREE - {"epochs", "steps"} if config.train.schedule == "cosine" else FREE
-    changes = [
-        f"{section}.{key} was {json.dumps(old.get(section, {}).get(key))}, now {json.dumps(value)}"
-        for section in ("model", "train", "search")
-        for key, value in new[section].items()
-        if old.get(section, {}).get(key) != value and not (section == "train" and key in free)
-    ]
+    changes = []
+    for section in ("model", "train", "search"):
+        fields = SECTIONS[section].model_fields
+        for key, value in new[section].items():
+            before = old.get(section, {}).get(key, fields[key].default)  # an older version did not have every option
+            if before != value and not (section == "train" and key in free):
+                changes.append(f"{section}.{key} was {json.dumps(before)}, now {json.dumps(value)}")
     if meta["world"] != world:
         changes.append(f"{meta['world']} processes were training, now {world}")
     if changes:

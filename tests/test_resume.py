@@ -216,6 +216,22 @@ def test_a_killed_end_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert outcome.updates == 6 and outcome.best is not None and (tmp_path / "model" / "model.safetensors").exists()
 
 
+def test_options_that_an_older_version_did_not_have_are_no_change(tmp_path: Path) -> None:
+    chosen = options(tmp_path, train={"steps": 4})
+    run(tmp_path, chosen)
+    folder = tmp_path / "model" / "run" / "checkpoints"
+    loaded = checkpoint.load(folder)
+    assert loaded is not None
+    tensors, meta = loaded
+    del meta["config"]["train"]["coverage_loss"]
+    checkpoint.save(folder, meta["state"]["update"], tensors, meta)
+    outcome, _ = run(tmp_path, options(tmp_path, train={"steps": 6}))
+    assert outcome.updates == 6
+    coverage = {"train": {"steps": 8, "coverage_loss": 0.5}, "model": {"decoder": "bahdanau", "coverage": True}}
+    with pytest.raises(UserError, match=r"model\.decoder was"):
+        run(tmp_path, options(tmp_path, **coverage))
+
+
 def test_other_options_are_refused_by_name(whole: Path, tmp_path: Path) -> None:
     other = everything(whole)
     other = other.model_copy(update={"train": other.train.model_copy(update={"learning_rate": 0.5, "epochs": 9.0})})
