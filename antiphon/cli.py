@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext, suppress
-from itertools import chain, islice
+from itertools import chain, islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -25,6 +25,7 @@ from antiphon.output import draw, evaluation, one_line, result_lines, table, to_
 if TYPE_CHECKING:
     from antiphon.config import Config
     from antiphon.corpus import Pair
+    from antiphon.mbr import Order
     from antiphon.seq2seq import Result, Seq2Seq
 
 P = ParamSpec("P")
@@ -142,12 +143,19 @@ def generate(
     max_length: options.MaxLength = None,
     block_ngrams: options.BlockNgrams = None,
     no_unk: options.NoUnk = False,
+    groups: options.Groups = None,
+    diversity: options.Diversity = None,
+    wanted: options.Wanted = None,
+    unwanted: options.Unwanted = None,
+    ban: options.Ban = None,
     sample: options.Sample = False,
     temperature: options.Temperature = None,
     top_k: options.TopK = None,
     top_p: options.TopP = None,
     min_p: options.MinP = None,
     seed: options.Seed = None,
+    mbr: options.Mbr = None,
+    utility: options.Utility = None,
     batch: options.Batch = 64,
     threads: options.Threads = 0,
     device: options.Device = "auto",
@@ -168,25 +176,37 @@ def generate(
       antiphon generate model texts.txt --beam 10 -o outputs.txt
       antiphon generate model texts.txt --nbest 3 --json
       antiphon generate model texts.txt --sample --top-p 0.9 --seed 7
+      antiphon generate model texts.txt --mbr 32
+      antiphon generate model texts.txt --wanted terms.tsv --ban "in order to"
       echo "A dog runs." | antiphon generate model --attention dog.png
     """
     search = _given(
         beam=beam, nbest=nbest, length_penalty=length_penalty, alpha=alpha, coverage_penalty=coverage_penalty,
         min_length=min_length, max_length=max_length, block_ngrams=block_ngrams, no_unk=no_unk or None,
+        groups=groups, diversity=diversity,
     )  # fmt: skip
+    order = _order(mbr, utility, nbest)
+    if mbr:
+        sample, search = True, search | {"nbest": mbr}
     drawing = _drawing(sample, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed)
     from antiphon import corpus
 
     whole_lines = file == "-" and field is None
     texts = corpus.read_lines("-") if whole_lines else corpus.read_sources(file, field or "")
     forced = corpus.read_lines(prefixes) if prefixes else None
+    held = _phrases(wanted) if wanted else None
+    kept_out: Iterator[list[str]] | None = _phrases(unwanted, ban or ()) if unwanted else None
+    if ban and not unwanted:
+        texts, copies = tee(texts)
+        kept_out = (list(ban) for _ in copies)
     opened = _load(model, device, threads, engine, shortlist, more, shares)
     live = file == "-" and sys.stdin.isatty()
     if live:
         typer.echo("type a text and press Enter; Ctrl-D ends", err=True)
     results = opened.stream(
-        texts, prefixes=forced, sample=sample, batch=batch, window=int(live or batch == 1), **search, **drawing
-    )
+        texts, prefixes=forced, wanted=held, unwanted=kept_out, sample=sample, order=order, batch=batch,
+        window=int(live or batch == 1), **search, **drawing,
+    )  # fmt: skip
     with ExitStack() as stack:
         output = stack.enter_context(whole_file(out)) if out else sys.stdout
         links = stack.enter_context(whole_file(alignments)) if alignments else None
@@ -621,6 +641,27 @@ def _drawing(sample: bool, **options: Any) -> dict[str, Any]:
     if given and not sample:
         raise UserError(f"--{next(iter(given)).replace('_', '-')} is for sampling: give --sample too")
     return given
+
+
+def _order(mbr: int | None, utility: str | None, nbest: int | None) -> "Order | None":
+    """How --mbr chooses among outputs."""
+    if mbr is None:
+        if utility:
+            raise UserError("--utility is for --mbr: give the number of outputs to draw, such as --mbr 32")
+        return None
+    if mbr < 2 or nbest:
+        raise UserError(f"--mbr {mbr} draws that many outputs and takes one: 2 or more, and no --nbest")
+    from antiphon.mbr import least_risk
+
+    return least_risk(utility or "chrf")
+
+
+def _phrases(path: Path, every: Sequence[str] = ()) -> Iterator[list[str]]:
+    """The phrases of each text: a line of the file, and those that hold for every text."""
+    from antiphon.corpus import read_lines
+
+    for line in read_lines(path):
+        yield [*(phrase for phrase in line.split("\t") if phrase.strip()), *every]
 
 
 def _first() -> bool:

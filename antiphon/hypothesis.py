@@ -41,6 +41,8 @@ class Options:
     top_p: float = 1.0  # sampling: from the fewest tokens that reach this probability
     min_p: float = 0.0  # sampling: from tokens at least this times as likely as the best
     seed: int = 1  # sampling
+    groups: int = 1  # of diverse beams, among which the beam is divided; 1: one beam
+    diversity: float = 0.5  # of groups: what a piece costs for each hypothesis of the groups before that just took it
 
     def __post_init__(self) -> None:
         rules = [
@@ -67,6 +69,12 @@ class Options:
             (0 < self.top_p <= 1, f"top_p = {self.top_p}: must be above 0 and at most 1"),
             (0 <= self.min_p <= 1, f"min_p = {self.min_p}: must be from 0 to 1"),
             (self.seed >= 0, f"seed = {self.seed}: must be 0 or more"),
+            (self.groups >= 1, f"groups = {self.groups}: must be 1 or more"),
+            (
+                self.beam % max(1, self.groups) == 0,
+                f"beam = {self.beam} cannot be divided among groups = {self.groups}: choose a multiple",
+            ),
+            (0 <= self.diversity < np.inf, f"diversity = {self.diversity}: must be 0 or more"),
         ]
         for right, message in rules:
             if not right:
@@ -186,13 +194,17 @@ class Ledger:
     def results(self, ranked: bool) -> list[list[Hypothesis]]:
         """The `nbest` hypotheses of each sentence: ranked, finished ones first, or in the order of their rows."""
         endings: list[_Ending] = []
+        several = self.options.groups > 1  # two groups may have written the same
         for finished, unfinished in zip(self.finished, self.unfinished, strict=True):
             both = finished + unfinished
-            endings += (both if ranked else sorted(both, key=lambda ending: ending.row))[: self.options.nbest]
+            ordered = both if ranked else sorted(both, key=lambda ending: ending.row)
+            endings += ordered if several else ordered[: self.options.nbest]
         results: list[list[Hypothesis]] = [[] for _ in self.source_lengths]
         for ending, hypothesis in zip(endings, self._trace(endings), strict=True):
-            results[ending.sentence].append(hypothesis)
-        return results
+            same = results[ending.sentence]
+            if not several or hypothesis.ids not in [one.ids for one in same]:
+                same.append(hypothesis)
+        return [same[: self.options.nbest] for same in results]
 
     def _trace(self, endings: list[_Ending]) -> list[Hypothesis]:
         """Follow hypotheses from where they ended to their beginning, all at once, a step at a time."""

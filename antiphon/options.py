@@ -123,6 +123,33 @@ MaxLength = Annotated[
 BlockNgrams = Annotated[
     int | None, typer.Option(help="Never write an n-gram of this size twice.", rich_help_panel=SEARCH)
 ]
+Groups = Annotated[
+    int | None,
+    typer.Option(help="Groups of diverse beams, among which --beam is divided; for --nbest.", rich_help_panel=SEARCH),
+]
+Diversity = Annotated[
+    float | None,
+    typer.Option(help="What a piece costs a group that the groups before it just took.", rich_help_panel=SEARCH),
+]
+Wanted = Annotated[
+    Path | None,
+    typer.Option(help="File of phrases, tab-separated, that each output must hold.", rich_help_panel=SEARCH),
+]
+Unwanted = Annotated[
+    Path | None,
+    typer.Option(help="File of phrases, tab-separated, that each output must not hold.", rich_help_panel=SEARCH),
+]
+Ban = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PHRASE", help="Phrase that no output may hold. May be repeated.", rich_help_panel=SEARCH),
+]
+Mbr = Annotated[
+    int | None,
+    typer.Option(help="Draw so many outputs and take the one most like the others.", rich_help_panel=SAMPLING),
+]
+Utility = Annotated[
+    str | None, typer.Option(help="How --mbr compares outputs: chrf or bleu.", rich_help_panel=SAMPLING)
+]
 NoUnk = Annotated[bool, typer.Option("--no-unk", help="Never write an unknown word.", rich_help_panel=SEARCH)]
 
 Sample = Annotated[bool, typer.Option("--sample", help="Draw outputs at random.", rich_help_panel=SAMPLING)]

@@ -5,7 +5,6 @@ step, which is also the number of pieces that a hypothesis has before it.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -14,6 +13,8 @@ from numpy.typing import NDArray
 from antiphon.engine import Engine, Step
 from antiphon.errors import UserError
 from antiphon.hypothesis import Floats, Hypothesis, Ints, Ledger, Options, covered, rank
+from antiphon.phrases import Phrases, Wanted, completions
+from antiphon.strategy import Best, Choice, Diverse, Draw, Strategy
 from antiphon.text import BOS, EOS, PAD, UNK
 
 __all__ = ["Hypothesis", "Options", "beam_search", "sample", "score"]
@@ -24,6 +25,8 @@ def beam_search(
     sources: Sequence[Sequence[int]],
     options: Options,
     prefixes: Sequence[Sequence[int]] | None = None,
+    wanted: Sequence[Phrases] | None = None,
+    unwanted: Sequence[Phrases] | None = None,
 ) -> list[list[Hypothesis]]:
     """Look for the most probable outputs, left to right, keeping the `beam` best so far (Sutskever 2014, section 3.2).
 
@@ -50,6 +53,10 @@ def beam_search(
         options: the sampling options have no effect.
         prefixes: for each sentence the ids that its outputs must begin with. They count in length and score, no ban
             applies to them, and the maximum length is at least theirs.
+        wanted: for each sentence phrases that its outputs must hold; see `phrases.Wanted`.
+        unwanted: for each sentence phrases that its outputs must not hold.
+
+    With `options.groups` the beam is divided among groups that avoid each other's pieces; see `strategy.Diverse`.
 
     Returns:
         For each sentence its `nbest` hypotheses, all different, best first; fewer where the search met fewer.
@@ -59,7 +66,12 @@ def beam_search(
     """
     if options.nbest > options.beam:
         raise UserError(f"nbest = {options.nbest} is above beam = {options.beam}: a beam gives at most so many results")
-    return _search(engine, sources, options, prefixes, _Best(options))
+    strategy: Strategy = Diverse(options) if options.groups > 1 else Best(options)
+    if wanted is not None and any(wanted):
+        if options.groups > 1:
+            raise UserError("wanted phrases and groups of diverse beams cannot be combined: set groups to 1")
+        strategy = Wanted(options, wanted, engine.vocabulary)
+    return _search(engine, sources, options, prefixes, strategy, unwanted)
 
 
 def sample(
@@ -68,6 +80,7 @@ def sample(
     options: Options,
     prefixes: Sequence[Sequence[int]] | None = None,
     indices: Sequence[int] | None = None,
+    unwanted: Sequence[Phrases] | None = None,
 ) -> list[list[Hypothesis]]:
     """Draw outputs from the model, token by token.
 
@@ -81,6 +94,7 @@ def sample(
         prefixes: as in `beam_search`.
         indices: the sentences' numbers in the whole input, by default 0 to B - 1. A sentence's samples depend on the
             seed and its number, not on its batch.
+        unwanted: for each sentence phrases that its samples must not hold.
 
     Returns:
         For each sentence `nbest` samples in the order drawn, not ranked; they may be equal.
@@ -89,7 +103,7 @@ def sample(
         UserError: a bad prefix, a coverage penalty without attention, or NaN from the model.
     """
     numbers = range(len(sources)) if indices is None else indices
-    return _search(engine, sources, options, prefixes, _Draw(options, numbers, engine.vocabulary))
+    return _search(engine, sources, options, prefixes, Draw(options, numbers, engine.vocabulary), unwanted)
 
 
 def score(
@@ -148,102 +162,13 @@ def score(
     return results
 
 
-class _Choice(NamedTuple):
-    """How the search goes on after a step."""
-
-    parents: Ints  # [B, K]  the row each hypothesis continues
-    tokens: Ints  # [B, K]  the token it adds
-    log_p: Floats  # [B, K]  log p of all of it so far; -inf: an empty place
-    ended: tuple[Ints, Ints, Floats]  # [N] each: sentence, row and log p (EOS included) of the hypotheses that end
-
-
-class _Strategy(Protocol):
-    rows: int  # hypotheses at the first step
-    width: int  # candidates wanted for each, bans not counted
-    ranks: bool  # results come best first, and the search stops when they are found
-
-    def choose(self, active: Ints, log_p: Floats, scores: Floats, ids: Ints) -> _Choice: ...
-
-
-class _Best:
-    """Beam search's choice: the best continuations of all hypotheses of a sentence."""
-
-    rows = 1
-    ranks = True
-
-    def __init__(self, options: Options) -> None:
-        self.beam = options.beam
-        self.width = options.beam + (options.beam > 1)  # EOS may be one of them; greedy is done when it is the best
-
-    def choose(self, active: Ints, log_p: Floats, scores: Floats, ids: Ints) -> _Choice:
-        B, K, k = ids.shape
-        total = (log_p[:, :, None] + scores).reshape(B, K * k)
-        order = (-total).argsort(axis=1, kind="stable")[:, : 2 * self.beam]  # at most `beam` of these are EOS
-        flat = order + np.arange(0, B * K * k, K * k)[:, None]
-        best, tokens, parents = total.take(flat), ids.take(flat), order // k
-        eos = tokens == EOS
-        if not eos.any():
-            return _Choice(parents[:, : self.beam], tokens[:, : self.beam], best[:, : self.beam], _none_ended())
-        b, first = np.nonzero(eos[:, : self.beam] & (best[:, : self.beam] > -np.inf))
-        ended = b, parents[b, first], best[b, first]
-        best[eos] = -np.inf
-        others = eos.argsort(axis=1, kind="stable")[:, : self.beam]
-        flat = others + np.arange(0, eos.size, eos.shape[1])[:, None]
-        return _Choice(parents.take(flat), tokens.take(flat), best.take(flat), ended)
-
-
-class _Draw:
-    """Sampling's choice: one random continuation of each hypothesis, whose row never changes."""
-
-    ranks = False
-
-    def __init__(self, options: Options, numbers: Sequence[int], vocabulary: int) -> None:
-        self.options = options
-        self.rows = options.nbest
-        self.width = options.top_k or vocabulary
-        self.generators = [np.random.default_rng((options.seed, number)) for number in numbers]
-
-    def choose(self, active: Ints, log_p: Floats, scores: Floats, ids: Ints) -> _Choice:
-        p = _shape(scores, self.options)  # [B, K, k]
-        u = np.stack([self.generators[b].random(self.rows) for b in active])  # [B, K]
-        cdf = p.cumsum(axis=2)
-        whole = cdf[:, :, -1]
-        pick = (cdf > np.minimum(u * whole, np.nextafter(whole, 0))[:, :, None]).argmax(axis=2)[:, :, None]
-        tokens = np.take_along_axis(ids, pick, 2)[:, :, 0]
-        drawn = log_p + np.take_along_axis(scores, pick, 2)[:, :, 0]
-        eos = tokens == EOS
-        b, row = np.nonzero(eos & (drawn > -np.inf))
-        parents = np.tile(np.arange(self.rows), (len(tokens), 1))
-        return _Choice(parents, tokens, np.where(eos, -np.inf, drawn), (b, row, drawn[b, row]))
-
-
-def _shape(scores: Floats, options: Options) -> Floats:
-    """The distribution to draw from, not normalised, 0 where a token is out. [B, K, k], best first with gaps."""
-    allowed = scores > -np.inf
-    if options.top_k:
-        allowed &= allowed.cumsum(axis=2) <= options.top_k
-    best = scores.max(axis=2, keepdims=True)
-    best[best == -np.inf] = 0.0
-    p = np.where(allowed, np.exp((scores - best) / options.temperature), 0.0)
-    if options.top_p < 1:
-        before = p.cumsum(axis=2) - p
-        p[before >= options.top_p * p.sum(axis=2, keepdims=True)] = 0.0
-    if options.min_p:
-        p[p < options.min_p] = 0.0  # the best has 1
-    return p
-
-
-def _none_ended() -> tuple[Ints, Ints, Floats]:
-    none = np.empty(0, np.int64)
-    return none, none, np.empty(0)
-
-
 def _search(
     engine: Engine,
     sources: Sequence[Sequence[int]],
     options: Options,
     prefixes: Sequence[Sequence[int]] | None,
-    strategy: _Strategy,
+    strategy: Strategy,
+    unwanted: Sequence[Phrases] | None = None,
 ) -> list[list[Hypothesis]]:
     """The loop of beam search and sampling: step, ban, choose, let go what is done."""
     if not sources:
@@ -251,11 +176,11 @@ def _search(
     prefix = _table(prefixes or [[]] * len(sources), len(sources), engine.vocabulary, "prefix")  # [B, P]
     limits = _limits(sources, options, prefix)  # [B]
     ledger = Ledger(sources, options)
-    live = _Live(sources, strategy.rows, options)
+    live = _Live(sources, strategy.rows, options, unwanted or [])
     state = engine.start(sources)
     for t in range(int(limits.max()) + 1):
         forced = prefix[live.active, t] if t < prefix.shape[1] else None  # [B]
-        repeats = live.repeats()
+        repeats = live.bans()
         k = min(engine.vocabulary, strategy.width + _most_banned(t, options, repeats))
         ask = None if forced is None else np.repeat(forced[:, None], live.tokens.shape[1], axis=1)
         step, state = engine.step(state, live.tokens, live.parents, k, ask)
@@ -268,6 +193,9 @@ def _search(
         cut = (live.log_p > -np.inf) & ((scores.max(axis=2) == -np.inf) | at_limit[:, None])  # [B, K]
         if cut.any():
             cut[choice.ended[:2]] = False
+            if choice.unfit is not None:
+                better = (cut & ~choice.unfit).any(axis=1) | (ledger.count[live.active] > 0)  # [B]
+                cut &= ~(choice.unfit & better[:, None])
             ledger.cut(t, live.active, cut, live.log_p, live.coverage)
         ledger.follow(live.active, choice.parents, choice.tokens, choice.log_p, step.attention)
 
@@ -287,19 +215,29 @@ def _search(
 class _Live:
     """The hypotheses that are still being written."""
 
-    def __init__(self, sources: Sequence[Sequence[int]], rows: int, options: Options) -> None:
+    def __init__(
+        self, sources: Sequence[Sequence[int]], rows: int, options: Options, unwanted: Sequence[Phrases]
+    ) -> None:
         B = len(sources)
-        self.options = options
+        self.options, self.unwanted = options, unwanted if any(unwanted) else []
         self.active = np.arange(B)  # [B] which sentences these are
         self.tokens = np.full((B, rows), BOS, np.int64)  # [B, K] what each reads next
         self.parents = np.zeros((B, rows), np.int64)  # [B, K] the row of the engine's state that it continues
         self.log_p = np.zeros((B, rows))  # [B, K] of all its pieces; -inf: an empty place
-        self.written = np.empty((B, rows, 0), np.int64)  # [B, K, t] its pieces, if n-grams are blocked
+        self.written = np.empty((B, rows, 0), np.int64)  # [B, K, t] its pieces, if n-grams or phrases are blocked
         S = max(map(len, sources)) if options.coverage_penalty else 0
         padding = np.arange(S) >= np.array([len(source) for source in sources])[:, None]
         self.coverage = np.repeat(
             padding[:, None].astype(np.float64), rows, axis=1
         )  # [B, K, S] sum_t alpha_ti; padding 1
+
+    def bans(self) -> Ints | None:
+        """Tokens that each hypothesis must not add, -1 for none. [B, K, most]"""
+        found = [self.repeats()]
+        if self.unwanted:
+            found.append(completions([self.unwanted[int(b)] for b in self.active], self.written))
+        tables = [table for table in found if table is not None]
+        return np.concatenate(tables, axis=2) if tables else None
 
     def repeats(self) -> Ints | None:
         """The tokens that would complete an n-gram which a hypothesis already has, -1 for none. [B, K, most]"""
@@ -318,12 +256,12 @@ class _Live:
             self.coverage = self.coverage.copy()
             self.coverage[:, :, : attention.shape[2]] += attention
 
-    def follow(self, choice: "_Choice") -> None:
+    def follow(self, choice: Choice) -> None:
         rows = np.arange(len(self.active))[:, None], choice.parents
         self.parents, self.tokens, self.log_p = choice.parents, choice.tokens, choice.log_p
         if self.options.coverage_penalty:
             self.coverage = self.coverage[rows]
-        if self.options.block_ngrams:
+        if self.options.block_ngrams or self.unwanted:
             self.written = np.concatenate([self.written[rows], self.tokens[:, :, None]], axis=2)
 
     def keep(self, more: Ints) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from antiphon.ensemble import EnsembleEngine
 from antiphon.errors import UserError, near
 from antiphon.folder import ModelFolder
 from antiphon.hypothesis import Hypothesis, Options
+from antiphon.mbr import Order
 from antiphon.onnx_engine import Listed, OnnxEngine
 from antiphon.result import Candidate, Result
 from antiphon.shortlist import Shortlist
@@ -42,6 +43,14 @@ ENGINES = ("auto", "torch", "onnx", "onnx-int8")
 KINDS: dict[type, type] = {bool: bool, int: Integral, float: Real, str: str}
 
 
+class _Asked(NamedTuple):
+    """What is asked of one text's outputs."""
+
+    prefix: list[int]  # what they begin with
+    wanted: list[list[list[int]]]  # phrases that they hold, each in all its cuts
+    unwanted: list[list[list[int]]]  # phrases that they do not hold
+
+
 class _Job(NamedTuple):
     """A text on its way to a result."""
 
@@ -49,7 +58,7 @@ class _Job(NamedTuple):
     text: str
     source: list[int]  # as far as it is read
     truncated: bool
-    prefix: list[int]
+    asked: "_Asked"
 
     @property
     def ids(self) -> list[int]:
@@ -136,7 +145,10 @@ class Seq2Seq:
         texts: Sequence[str],
         *,
         prefixes: Sequence[str] | None = None,
+        wanted: Sequence[Sequence[str]] | None = None,
+        unwanted: Sequence[Sequence[str]] | None = None,
         sample: bool = False,
+        order: Order | None = None,
         batch: int = 64,
         **options: Any,
     ) -> list[Result]:
@@ -151,10 +163,16 @@ class Seq2Seq:
             prefixes: for each source, what its output must begin with. A prefix is cut into pieces on its own, so its
                 last word may go on ("Der Hu" as "Der Hund"), though the model may know that word by other pieces.
                 Spaces at its end are left out, because a piece carries the space before it.
+            wanted: for each source, phrases that its output must hold; see `phrases.Wanted`.
+            unwanted: for each source, phrases that its output must not hold. Pieces of a phrase are kept out, and with
+                them any longer word that begins with the same pieces; another cut of the phrase is not.
             sample: draw outputs at random instead of looking for the most probable.
+            order: a function of a source and its `nbest` outputs that gives their positions, best first: a user's own
+                choice among them, or `mbr.least_risk()`.
             batch: texts decoded at a time.
             **options: see `Options`: beam, nbest, length_penalty, alpha, coverage_penalty, min_length, max_length,
-                block_ngrams, no_unk; with `sample` temperature, top_k, top_p, min_p, seed. What is not given is as
+                block_ngrams, no_unk, groups, diversity; with `sample` temperature, top_k, top_p, min_p, seed. What is
+                not given is as
                 `[search]` of the model's configuration says.
 
         Returns:
@@ -167,14 +185,25 @@ class Seq2Seq:
             raise UserError("generate takes a list of texts: write generate([text])")
         if prefixes is not None and len(prefixes) != len(texts):
             raise UserError(f"{len(prefixes)} prefixes for {len(texts)} texts: give one for each; '' asks for nothing")
-        return list(self.stream(texts, prefixes=prefixes, sample=sample, batch=batch, **options))
+        for name, given in (("wanted", wanted), ("unwanted", unwanted)):
+            if given is not None and len(given) != len(texts):
+                raise UserError(f"{len(given)} lists of {name} phrases for {len(texts)} texts: give one for each")
+        return list(
+            self.stream(
+                texts, prefixes=prefixes, wanted=wanted, unwanted=unwanted, sample=sample, order=order, batch=batch,
+                **options,
+            )
+        )  # fmt: skip
 
     def stream(
         self,
         texts: Iterable[str],
         *,
         prefixes: Iterable[str] | None = None,
+        wanted: Iterable[Sequence[str]] | None = None,
+        unwanted: Iterable[Sequence[str]] | None = None,
         sample: bool = False,
+        order: Order | None = None,
         batch: int = 64,
         window: int = 0,
         **options: Any,
@@ -190,8 +219,10 @@ class Seq2Seq:
         if batch < 1 or window < 0:
             raise UserError(f"batch = {batch} and window = {window}: at least 1 text a batch, and 0 or more ahead")
         chosen = self._options(options)
-        forced = None if prefixes is None else iter(prefixes)
-        return self._stream(iter(texts), forced, sample, batch, window or WINDOW * batch, chosen)
+        if sample and wanted is not None:
+            raise UserError("wanted phrases are looked for by a beam, not drawn: leave out sample")
+        asked = _Side(prefixes, ""), _Side(wanted, []), _Side(unwanted, [])
+        return self._stream(iter(texts), asked, sample, order, batch, window or WINDOW * batch, chosen)
 
     def score(self, sources: Sequence[str], targets: Sequence[str], **options: Any) -> list[Result]:
         """Give the log p of targets that are there already (forced decoding).
@@ -211,7 +242,7 @@ class Seq2Seq:
         if len(sources) != len(targets):
             raise UserError(f"{len(sources)} sources and {len(targets)} targets: give one target for each source")
         chosen = self._options(options)
-        jobs = self._jobs(sources, [""] * len(sources), 0)
+        jobs = self._jobs(sources, 0)
         ids = self.target.encode_ids(targets)
         batches = _budgeted([(len(job.source) + 1, len(row) + 1) for job, row in zip(jobs, ids, strict=True)])
 
@@ -238,7 +269,7 @@ class Seq2Seq:
         vectors = getattr(self.engine, "vectors", None)
         if vectors is None:
             raise UserError("sentence vectors need the engine torch: Seq2Seq.load(folder, engine='torch')")
-        jobs = self._jobs(texts, [""] * len(texts), 0)
+        jobs = self._jobs(texts, 0)
         for job in jobs:
             if not job.source:
                 raise UserError(f"text {job.number + 1} is blank: it has no vector")
@@ -257,39 +288,74 @@ class Seq2Seq:
     def _stream(
         self,
         texts: Iterator[str],
-        prefixes: Iterator[str] | None,
+        asked: "tuple[_Side[str], _Side[Sequence[str]], _Side[Sequence[str]]]",
         sample: bool,
+        order: Order | None,
         batch: int,
         window: int,
         options: Options,
     ) -> Iterator[Result]:
         begin = 0
         while ahead := list(islice(texts, window)):
-            forced = [""] * len(ahead) if prefixes is None else list(islice(prefixes, len(ahead)))
-            if len(forced) < len(ahead):
-                _refuse("prefixes", begin + len(forced))
-            jobs = self._jobs(ahead, forced, begin)
+            count = len(ahead)
+            prefixes, held, kept_out = asked
+            jobs = self._jobs(
+                ahead, begin, prefixes.take(count, begin), held.take(count, begin), kept_out.take(count, begin)
+            )
             results = {job.number: _nothing() for job in jobs if not job.source}
             work = sorted((job for job in jobs if job.source), key=lambda job: -len(job.source))
             batches = _shared(work, batch, self.engine.workers)
             for some, found in zip(batches, self._mapped(partial(self._search, sample, options), batches), strict=True):
+                if order is not None:
+                    found = [self._ordered(order, job, group) for job, group in zip(some, found, strict=True)]
                 written = self.target.decode_all([hypotheses[0].ids for hypotheses in found])
                 for job, text, hypotheses in zip(some, written, found, strict=True):
                     results[job.number] = self._result(job, text, hypotheses)
             yield from (results[job.number] for job in jobs)
             begin += len(ahead)
-        if prefixes is not None and next(prefixes, None) is not None:
-            _refuse("texts", begin)
+        for side in asked:
+            side.finish(begin)
 
-    def _jobs(self, texts: Sequence[str], prefixes: Sequence[str], begin: int) -> list[_Job]:
+    def _jobs(
+        self,
+        texts: Sequence[str],
+        begin: int,
+        prefixes: Sequence[str] | None = None,
+        wanted: Sequence[Sequence[str]] | None = None,
+        unwanted: Sequence[Sequence[str]] | None = None,
+    ) -> list[_Job]:
         """Cut texts into pieces; of blank ones nothing is left. `begin`: the number of the first."""
-        most = self.config.data.max_source_length
+        most, none = self.config.data.max_source_length, [()] * len(texts)
         sources = self.source.encode_ids([text if text.strip() else "" for text in texts])
-        forced = self.target.encode_ids([prefix.rstrip() for prefix in prefixes])
+        forced = self.target.encode_ids([prefix.rstrip() for prefix in prefixes or [""] * len(texts)])
+        held, kept_out = ([self._cuts(phrases) for phrases in side or none] for side in (wanted, unwanted))
+        asked = map(_Asked, forced, held, kept_out)
         return [
-            _Job(number, text, source[:most], len(source) > most, prefix)
-            for number, (text, source, prefix) in enumerate(zip(texts, sources, forced, strict=True), start=begin)
+            _Job(number, text, source[:most], len(source) > most, one)
+            for number, (text, source, one) in enumerate(zip(texts, sources, asked, strict=True), start=begin)
         ]
+
+    def _cuts(self, phrases: Sequence[str]) -> list[list[list[int]]]:
+        """Each phrase as the vocabulary cuts it behind a space, and behind an opening bracket."""
+        found = []
+        for phrase in map(str.strip, phrases):
+            if not phrase:
+                continue
+            spaced, (_, *inside) = self.target.encode_ids([phrase, f"({phrase}"])
+            read = self.target.decode_all([spaced, inside])
+            cuts = [cut for cut, text in zip((spaced, inside), read, strict=True) if text.strip() == phrase]
+            found.append(cuts or [spaced])
+        return found
+
+    @staticmethod
+    def _checked(order: Sequence[int], count: int) -> Sequence[int]:
+        if sorted(order) != list(range(count)):
+            raise UserError(f"order gave {list(order)} for {count} outputs: give each position from 0 once")
+        return order
+
+    def _ordered(self, order: Order, job: _Job, found: list[Hypothesis]) -> list[Hypothesis]:
+        texts = self.target.decode_all([hypothesis.ids for hypothesis in found])
+        return [found[i] for i in self._checked(order(job.text, texts), len(found))]
 
     def _mapped(self, function: Callable[[T], R], batches: Sequence[T]) -> Iterator[R]:
         """The function of each batch, in their order; as many at a time as the engine can best do."""
@@ -304,13 +370,15 @@ class Seq2Seq:
             pool.shutdown(cancel_futures=True)
 
     def _search(self, sample: bool, options: Options, jobs: Sequence[_Job]) -> list[list[Hypothesis]]:
-        sources, prefixes = [job.ids for job in jobs], [job.prefix for job in jobs]
+        sources, prefixes = [job.ids for job in jobs], [job.asked.prefix for job in jobs]
+        wanted, unwanted = [job.asked.wanted for job in jobs], [job.asked.unwanted for job in jobs]
         engine = self.engine
         if self.shortlist and isinstance(engine, OnnxEngine):
-            engine = Listed(engine, self.shortlist, {piece for prefix in prefixes for piece in prefix})
+            held = [cut for phrases in wanted for cuts in phrases for cut in cuts]
+            engine = Listed(engine, self.shortlist, {piece for row in (*prefixes, *held) for piece in row})
         if sample:
-            return search.sample(engine, sources, options, prefixes, [job.number for job in jobs])
-        return search.beam_search(engine, sources, options, prefixes)
+            return search.sample(engine, sources, options, prefixes, [job.number for job in jobs], unwanted)
+        return search.beam_search(engine, sources, options, prefixes, wanted, unwanted)
 
     def _result(self, job: _Job, text: str, found: Sequence[Hypothesis]) -> Result:
         first, *others = found
@@ -338,8 +406,32 @@ class Seq2Seq:
         )
 
 
-def _refuse(fewer: str, count: int) -> NoReturn:
-    raise UserError(f"only {count} {fewer}: give one prefix for each text; '' asks for nothing")
+class _Side(Generic[T]):
+    """Something that is given for each text, such as prefixes, or for none."""
+
+    def __init__(self, given: Iterable[T] | None, nothing: T) -> None:
+        self.rest = None if given is None else iter(given)
+        self.nothing = nothing
+
+    def take(self, count: int, begin: int) -> list[T]:
+        """What belongs to the next texts, of which `begin` came before."""
+        if self.rest is None:
+            return [self.nothing] * count
+        some = list(islice(self.rest, count))
+        if len(some) < count:
+            raise UserError(f"only {begin + len(some)} {self._name()}: give one for each text; {self._empty()}")
+        return some
+
+    def finish(self, count: int) -> None:
+        """See that nothing is left over."""
+        if self.rest is not None and next(self.rest, None) is not None:
+            raise UserError(f"only {count} texts: give one of the {self._name()} for each text; {self._empty()}")
+
+    def _name(self) -> str:
+        return "prefixes" if self.nothing == "" else "lists of phrases"
+
+    def _empty(self) -> str:
+        return f"{self.nothing!r} asks for nothing"
 
 
 def _nothing() -> Result:

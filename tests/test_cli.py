@@ -401,3 +401,25 @@ def test_rerank_chooses_among_a_list(model: Path, tmp_path: Path) -> None:
     ):
         result = antiphon("rerank", model, listed, "--sources", texts, *words)
         assert result.exit_code == 2 and message in result.stderr
+
+
+def test_phrases_and_risk_on_the_command_line(model: Path, tmp_path: Path) -> None:
+    texts, wanted = tmp_path / "texts.txt", tmp_path / "wanted.tsv"
+    texts.write_text("a b\nc d\n", encoding="utf-8")
+    wanted.write_text("f\te\n\n", encoding="utf-8")
+    held = good("generate", model, texts, "--wanted", wanted).stdout.splitlines()
+    assert {"e", "f"} <= set(held[0].split())
+    kept = good("generate", model, texts, "--ban", "a", "--ban", "c").stdout
+    assert not {"a", "c"} & set(kept.split())
+    both = good("generate", model, texts, "--ban", "d", "--unwanted", wanted).stdout.splitlines()
+    assert "d" not in both[1].split()
+    assert len(good("generate", model, texts, "--mbr", 4, "--utility", "bleu").stdout.splitlines()) == 2
+    assert len(good("generate", model, texts, "--beam", 4, "--groups", 2, "--nbest", 4).stdout.splitlines()) >= 2
+    for words, message in (
+        (["--utility", "bleu"], "--utility is for --mbr"),
+        (["--mbr", 1], "2 or more"),
+        (["--mbr", 4, "--utility", "blue"], "no utility is called 'blue'"),
+        (["--groups", 2], "cannot be divided"),
+    ):
+        result = antiphon("generate", model, texts, *words)
+        assert result.exit_code == 2 and message in result.stderr, words

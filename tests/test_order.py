@@ -11,8 +11,9 @@ PACKAGE = Path(__file__).parents[1] / "antiphon"
 
 ORDER = [
     "errors", "cells", "config", "sizes", "vocabulary", "text", "lines", "corpus", "inspection", "store", "batches",
-    "prepare", "engine", "ensemble", "hypothesis", "search", "writing", "metrics", "significance", "report", "folder",
-    "shortlist", "onnx_engine", "result", "nn.dropout", "nn.native", "nn.light", "nn.pointwise", "nn.recurrence",
+    "prepare", "engine", "ensemble", "hypothesis", "strategy", "phrases", "search", "writing",
+    "metrics", "significance", "report", "folder",
+    "shortlist", "onnx_engine", "result", "mbr", "nn.dropout", "nn.native", "nn.light", "nn.pointwise", "nn.recurrence",
     "nn.recurrent_attention", "nn.recurrent", "nn.attention", "nn.copying", "nn.encoder", "nn.decoder", "nn.kernels",
     "nn.initialise", "nn.model",
     "torch_engine", "seq2seq", "rerank", "dialogue", "progress", "machine", "optim", "checkpoint", "log",
@@ -25,8 +26,9 @@ ORDER = [
 # What a user of a trained model imports; it must not need the extra `train`.
 RUNTIME = [
     "errors", "cells", "config", "sizes", "vocabulary", "text", "lines", "corpus", "inspection", "store", "batches",
-    "prepare", "engine", "ensemble", "hypothesis", "search", "writing", "metrics", "significance", "report", "folder",
-    "shortlist", "onnx_engine", "result", "seq2seq", "progress", "options", "guard", "output", "cli",
+    "prepare", "engine", "ensemble", "hypothesis", "strategy", "phrases", "search", "writing",
+    "metrics", "significance", "report", "folder",
+    "shortlist", "onnx_engine", "result", "mbr", "seq2seq", "progress", "options", "guard", "output", "cli",
 ]  # fmt: skip
 
 

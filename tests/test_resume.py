@@ -227,9 +227,11 @@ def test_options_that_an_older_version_did_not_have_are_no_change(tmp_path: Path
     checkpoint.save(folder, meta["state"]["update"], tensors, meta)
     outcome, _ = run(tmp_path, options(tmp_path, train={"steps": 6}))
     assert outcome.updates == 6
-    coverage = {"train": {"steps": 8, "coverage_loss": 0.5}, "model": {"decoder": "bahdanau", "coverage": True}}
-    with pytest.raises(UserError, match=r"model\.decoder was"):
-        run(tmp_path, options(tmp_path, **coverage))
+    with pytest.raises(
+        UserError, match=r"model\.coverage was false, now true; train\.coverage_loss was 0\.0, now 0\.5"
+    ):
+        model = {"decoder": "bahdanau", "score": "additive", "coverage": True}
+        run(tmp_path, options(tmp_path, train={"steps": 8, "coverage_loss": 0.5}, model=model))
 
 
 def test_other_options_are_refused_by_name(whole: Path, tmp_path: Path) -> None:

@@ -347,3 +347,42 @@ def test_vectors_are_the_decoders_first_state(attending: Seq2Seq) -> None:
     assert vectors.shape == (3, 12) and vectors[1] == pytest.approx(state["s"].detach().numpy().ravel(), abs=1e-6)
     with pytest.raises(UserError, match="text 2 is blank"):
         attending.vectors(["the bird", " "])
+
+
+def test_phrases_are_held_and_kept_out(attending: Seq2Seq) -> None:
+    free = attending.generate(TEXTS, max_length=12)
+    wanted = [["green river"], [], ["bird", "loudly"]] + [[]] * (len(TEXTS) - 3)
+    held = attending.generate(TEXTS, wanted=wanted, max_length=12)
+    for phrases, result in zip(wanted, held, strict=True):
+        assert all(f" {phrase} " in f" {result.text} " for phrase in phrases), result.text
+    same(held[3:], free[3:])
+    first = [result.text.split()[:1] for result in free]
+    assert any(first)
+    kept = attending.generate(TEXTS, unwanted=first, max_length=12)
+    for words, result in zip(first, kept, strict=True):
+        assert not set(words) & set(result.text.split())
+    streamed = list(
+        attending.stream(iter(TEXTS), wanted=iter(wanted), unwanted=iter([[]] * 10), window=3, max_length=12)
+    )
+    same(streamed, held)
+
+
+def test_a_users_order_decides(attending: Seq2Seq) -> None:
+    listed = attending.generate(TEXTS, nbest=3)
+    turned = attending.generate(TEXTS, nbest=3, order=lambda source, texts: list(range(len(texts)))[::-1])
+    assert [r.text for r in turned] == [r.candidates[-1].text for r in listed]
+    with pytest.raises(UserError, match=r"order gave \[0, 0, 0\] for 3 outputs"):
+        attending.generate(TEXTS, nbest=3, order=lambda source, texts: [0] * len(texts))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"wanted": [["a"]]}, "1 lists of wanted phrases for 10 texts"),
+        ({"unwanted": [["a"]]}, "1 lists of unwanted phrases for 10 texts"),
+        ({"wanted": [["a"]] * 10, "sample": True}, "looked for by a beam"),
+    ],
+)
+def test_phrases_that_cannot_be_are_told(attending: Seq2Seq, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        attending.generate(TEXTS, **options)
