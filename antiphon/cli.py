@@ -1,4 +1,4 @@
-"""The command line: `antiphon train | generate | chat | evaluate | score | check | export | demo | recipe`.
+"""The command line: `antiphon train | generate | chat | evaluate | score | check | average | export | demo | recipe`.
 
 Thin: what is real lives in the modules. Results go to standard output; messages and progress go to standard error.
 Modules are imported where they are used, so that help and mistakes are answered at once.
@@ -82,6 +82,7 @@ def train(
     source: options.SourceField = None,
     target: options.TargetField = None,
     preset: options.Preset = "",
+    start: options.StartModel = None,
     files: options.Files = None,
     sets: options.Sets = None,
     quiet: options.Quiet = False,
@@ -95,9 +96,10 @@ def train(
       antiphon train --train train.en,train.de --valid dev.en,dev.de --out model
       antiphon train --train qa.csv --source question --target answer --out model
       antiphon train --train pairs.tsv --preset base --set train.epochs=5 --out model
+      antiphon train --train more.tsv --from model --out tuned
       torchrun --nproc-per-node 2 -m antiphon.cli train --train big.tsv --out model
     """
-    config = _config(train, valid, source, target, preset, files, sets)
+    config = _config(train, valid, source, target, preset, files, sets, start)
     if not config.data.train:
         raise UserError("no training data: name a corpus, such as --train pairs.tsv or --train text.en,text.de")
     from antiphon import train as training
@@ -111,7 +113,7 @@ def train(
     reporter = Reporter(quiet)
     reporter.console.quiet = not _first()
     with reporter, claimed(out) if _first() else nullcontext():
-        if not config.preset:
+        if not config.preset and not config.train.start:
             pairs = count(out / "run" / "data", config.data)
             chosen = preset_for(pairs)
             reporter.say(f"preset {chosen}, chosen for {pairs:,} training pairs; --preset takes another")
@@ -441,7 +443,7 @@ def check(
     data = config.data
     if not (data.train or data.valid or test):
         raise UserError("nothing to look at: name a corpus, such as --train pairs.tsv")
-    if not config.preset and not any(spec.startswith("-") for spec in data.train):
+    if not (config.preset or config.train.start or any(spec.startswith("-") for spec in data.train)):
         config = _config(train, valid, source, target, preset_for(_count(config)), files, sets)
     with Reporter() as reporter:
         report = inspection.inspect(
@@ -500,6 +502,23 @@ def export(
         )
     for warning in exporting.warnings(found):
         typer.echo(f"warning: {warning}", err=True)
+
+
+@command
+def average(models: options.Models, out: options.NewModel) -> None:
+    """Make one model of several: the mean of their weights, as of the same training with other seeds' last steps.
+
+    Their options and vocabularies must be equal. Models that began from different first weights have nothing in
+    common; use an ensemble of them instead.
+
+    \b
+    Examples:
+      antiphon average tuned1 tuned2 tuned3 --out mean
+    """
+    from antiphon.average import average as mean
+
+    mean(models, out)
+    typer.echo(f"{out}: the mean of {len(models)} models", err=True)
 
 
 @command
@@ -596,11 +615,18 @@ def _config(
     preset: str,
     files: Iterable[Path] | None,
     sets: Iterable[str] | None,
+    start: Path | None = None,
 ) -> "Config":
     from antiphon import config
 
+    def started(model: str) -> "Config":
+        from antiphon import start
+
+        return start.options(model)
+
     data = _given(train=train or None, valid=valid or None, source=source, target=target)
-    return config.load(preset, files or (), sets or (), {"data": data})
+    begun = _given(start=None if start is None else str(start))
+    return config.load(preset, files or (), sets or (), {"data": data, "train": begun}, started)
 
 
 def _typed() -> str:

@@ -5,7 +5,7 @@ A configuration is built in layers, each over the one before: the defaults below
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -72,6 +72,10 @@ class Text(Section):
     lowercase: bool = option(False, "lower case after normalisation")
     byte_fallback: bool = option(True, "write unseen characters as bytes instead of <unk> (bpe and unigram)")
     symbols: list[str] = option([], "pieces never cut, such as language tags: `<2de>`")
+    vocabulary: Literal["keep", "learn"] = option(
+        "keep",
+        "where training starts from a model: `keep` its vocabulary, or `learn` one from the new data and map the rows",
+    )
     dropout: Rate = option(0.0, "BPE-dropout in training (Provilkov 2020): chance that a merge is skipped")
     dropout_copies: Count = option(
         8, "differently cut copies of the corpus that BPE-dropout cycles through, one an epoch"
@@ -135,6 +139,7 @@ class Model(Section):
 class Train(Section):
     """How the weights are found."""
 
+    start: str = option("", "model folder whose options, vocabulary and weights training starts from")
     optimiser: Literal["sgd", "adadelta", "adam", "adamw"] = option("adam", "the optimiser")
     learning_rate: Positive = option(1e-3, "the highest learning rate")
     beta1: Rate = option(0.9, "Adam's first decay")
@@ -232,6 +237,7 @@ def load(
     files: Iterable[Path] = (),
     sets: Iterable[str] = (),
     over: Mapping[str, Mapping[str, Any]] | None = None,
+    started: Callable[[str], Config] | None = None,
 ) -> Config:
     """Build a configuration from its layers.
 
@@ -240,6 +246,7 @@ def load(
         files: TOML files, each laid over the one before.
         sets: `section.key=value` strings; a value is TOML, or a plain word.
         over: sections and their values that lie over the files and under `sets`, such as command-line flags.
+        started: gives the options of the model folder that `train.start` names, which then lie under all others.
 
     Raises:
         UserError: a file cannot be read, a key is unknown, a value is of the wrong kind or out of range.
@@ -256,15 +263,26 @@ def load(
         layers.insert(0, (f"preset {preset}", _preset(preset)))
     layers.append(("command line", {k: dict(v) for k, v in (over or {}).items()}))
     layers += [(f"--set {text}", _set(text)) for text in sets]
+    merged = _merged(layers)
+    start = merged.get("train", {}).get("start")
+    if start and started:
+        found = started(start)
+        preset = preset or found.preset
+        merged = _merged([(f"model {start}", found.model_dump(exclude={"preset"})), *layers])
+    config = _with_marks(_validate("configuration", merged | {"preset": preset}))
+    check(config)
+    return config
+
+
+def _merged(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """Sections of layers, each with its origin, laid over the ones before."""
     merged: dict[str, Any] = {}
     for origin, layer in layers:
         for name, values in layer.items():
             _check_keys(origin, name, values)
             merged.setdefault(name, {}).update(values)
             _validate(origin, {name: merged[name]})
-    config = _with_marks(_validate("configuration", merged | {"preset": preset}))
-    check(config)
-    return config
+    return merged
 
 
 def _with_marks(config: Config) -> Config:
@@ -421,6 +439,15 @@ def check(config: Config) -> None:
         if wrong:
             raise UserError(message)
     _check_sizes(m)
+
+
+def differences(old: Model, new: Model) -> list[str]:
+    """The options of two models that differ, but for dropout and first weights, which change no network."""
+    return [
+        f"model.{name} was {value!r}, now {getattr(new, name)!r}"
+        for name, value in old
+        if getattr(new, name) != value and not name.startswith(("dropout_", "init"))
+    ]
 
 
 def readout_size(model: Model) -> int:

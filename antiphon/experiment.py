@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from antiphon import __version__, config, metrics, pictures, rerank
+from antiphon import __version__, config, metrics, pictures, rerank, start
 from antiphon.corpora import CORPORA
 from antiphon.corpus import read, read_lines, read_sources
 from antiphon.errors import UserError, near
@@ -129,7 +129,7 @@ def configured(
     for key in ("train", "valid"):
         if key in data:
             data[key] = [_at(spec, variant.name, files) for spec in data[key]]
-    return config.load(variant.preset or recipe.preset, sets=sets, over=over)
+    return config.load(variant.preset or recipe.preset, sets=sets, over=over, started=start.options)
 
 
 # Data

@@ -59,6 +59,12 @@ TargetField = Annotated[
 Preset = Annotated[
     str, typer.Option("--preset", help="Where the options start from; else chosen by the number of training pairs.")
 ]
+StartModel = Annotated[
+    Path | None,
+    typer.Option(
+        "--from", help="Model folder whose options, vocabulary and weights training starts from.", show_default=False
+    ),
+]
 Files = Annotated[
     list[Path] | None, typer.Option("--config", help="TOML file of options, over the preset. May be repeated.")
 ]
@@ -180,9 +186,10 @@ Language = Annotated[str, typer.Option(help="Language code of the references; el
 ByLength = Annotated[bool, typer.Option("--by-length", help="The first metric by source length too.")]
 Outputs = Annotated[Path | None, typer.Option(help="File to keep the outputs in.")]
 
-# score, export, demo, recipe
+# score, average, export, demo, recipe
 
 Pairs = Annotated[str, typer.Argument(help="Pairs to score; - for standard input.")]
+Models = Annotated[list[Path], typer.Argument(help="Model folders.", show_default=False)]
 Precision = Annotated[
     list[str] | None, typer.Option(help="float32 or int8; may be repeated. Without: both.", show_default=False)
 ]

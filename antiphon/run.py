@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from antiphon import checkpoint
+from antiphon import checkpoint, start
 from antiphon.batches import Batches, Rows, epoch_batches, pad
 from antiphon.config import SECTIONS, Config
 from antiphon.errors import UserError
@@ -67,9 +68,13 @@ class Run:
         self.model: Model = build(config.model, len(self.data.source), len(self.data.target)).to(self.machine.device)
         torch.manual_seed(config.train.seed + 1 + self.machine.rank)  # each process has its own dropout
         self.optimiser = optimiser(self.model.parameters(), config.train)
-        self.average = Average(self.model, config.train.ema, config.train.average_last)
         self.state = State()
-        self._resume()
+        loaded = checkpoint.load(self.out / "run" / "checkpoints")
+        if loaded is None:
+            self._first_weights()
+        self.average = Average(self.model, config.train.ema, config.train.average_last)
+        if loaded is not None:
+            self._resume(*loaded)
         self.batches = self._pass(self.state.epoch)
         self.total = self._total()
         self.began = time.monotonic() - self.state.seconds
@@ -144,11 +149,16 @@ class Run:
         random = torch.cat([torch.get_rng_state(), *([torch.cuda.get_rng_state()] if on_cuda else [])])
         return [r.cpu() for r in self.machine.gather(random.to(self.machine.device))]
 
-    def _resume(self) -> None:
-        loaded = checkpoint.load(self.out / "run" / "checkpoints")
-        if loaded is None:
-            return
-        tensors, meta = loaded
+    def _first_weights(self) -> None:
+        """Lay what the run begins with over the drawn weights."""
+        if self.config.train.start:
+            self._say(start.begin(self.model, self.config, self.data.source, self.data.target))
+
+    def _say(self, text: str) -> None:
+        if self.machine.first:
+            self.reporter.say(text)
+
+    def _resume(self, tensors: Weights, meta: dict[str, Any]) -> None:
         if {name: meta.get(name) for name in FORMAT} != FORMAT:
             raise UserError(f"{self.out / 'run'}: written by another version of Antiphon; train in another folder")
         _check_same(meta, self.config, self.machine.world, self.out)
@@ -175,7 +185,9 @@ class Run:
         """Prepare the data once for all processes."""
         if self.machine.first:
             with claimed(self.out):
-                prepared = prepare(self.out / "run" / "data", self.config, self.reporter.show)
+                keep = self.config.train.start and self.config.text.vocabulary == "keep"
+                kept = partial(start.vocabulary, self.config) if keep else None
+                prepared = prepare(self.out / "run" / "data", self.config, self.reporter.show, kept)
             self.reporter.close()
         self.machine.wait()
         return prepared if self.machine.first else prepare(self.out / "run" / "data", self.config)
