@@ -30,6 +30,7 @@ Tie = Literal["none", "decoder", "all"]
 LayerNorm = Literal["none", "output", "gates"]
 Initialisation = Literal["default", "uniform", "bahdanau2015", "keras"]
 Schedule = Literal["constant", "halving", "inverse_sqrt", "cosine", "plateau", "exponential"]
+Risk = Literal["none", "bleu", "chrf", "ter", "rouge1", "rouge2", "rougeL", "exact_match", "wer", "cer", "per"]
 Metric = Literal["loss", "bleu", "chrf", "ter", "rouge1", "rouge2", "rougeL", "exact_match", "wer", "cer", "per"]
 
 
@@ -161,6 +162,15 @@ class Train(Section):
     )
     scheduled_sampling: Rate = option(0.0, "final chance that an input token is the model's own (Bengio 2015)")
     scheduled_sampling_steps: Count = option(10000, "updates over which that chance rises from 0")
+    risk: Risk = option(
+        "none", "minimum-risk training (Shen 2016) on this metric of single sentences, best from a trained model"
+    )
+    risk_samples: Count = option(16, "candidates drawn for each source in minimum-risk training")
+    risk_alpha: Positive = option(0.005, "sharpness of the distribution over the candidates (alpha of Shen, eq. 11)")
+    risk_reference: bool = option(True, "the reference is a candidate too")
+    risk_share: Annotated[float, Field(gt=0, le=1)] = option(
+        1.0, "share of the risk in the loss; the rest is the cross entropy"
+    )
     batch: Count = option(4096, "size of a batch, in `batch_unit`, a process")
     batch_unit: Literal["tokens", "sentences"] = option(
         "tokens", "what `batch` counts; tokens: target pieces, padding included"

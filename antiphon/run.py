@@ -23,6 +23,7 @@ from antiphon.nn.model import Model, build
 from antiphon.optim import Average, Weights, copied, optimiser, put
 from antiphon.prepare import Prepared, prepare
 from antiphon.progress import Reporter
+from antiphon.risk import Risk
 from antiphon.sizes import estimate, machine_memory, readable
 from antiphon.store import FULL
 from antiphon.text import EOS
@@ -80,6 +81,7 @@ class Run:
         self.began = time.monotonic() - self.state.seconds
         self.saved = time.monotonic()
         data, first = self.data, self.machine.first
+        self.risk = Risk(config.train, data.target, self.machine) if config.train.risk != "none" else None
         self.validator = Validator(data.valid, data.source, data.target, config, self.machine) if first else None
 
     def begin(self) -> Log:
