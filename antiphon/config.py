@@ -141,6 +141,10 @@ class Train(Section):
     """How the weights are found."""
 
     start: str = option("", "model folder whose options, vocabulary and weights training starts from")
+    source_vectors: str = option(
+        "", "word vectors (word2vec, GloVe or fastText, as text; .gz, .zst) that source embeddings start from"
+    )
+    target_vectors: str = option("", "word vectors that target embeddings start from")
     optimiser: Literal["sgd", "adadelta", "adam", "adamw"] = option("adam", "the optimiser")
     learning_rate: Positive = option(1e-3, "the highest learning rate")
     beta1: Rate = option(0.9, "Adam's first decay")
@@ -438,6 +442,11 @@ def check(config: Config) -> None:
         (
             config.train.weight_decay > 0 and config.train.optimiser != "adamw",
             "train.weight_decay needs train.optimiser = 'adamw'",
+        ),
+        (
+            m.tie == "all" and len({config.train.source_vectors, config.train.target_vectors, ""}) == 3,
+            "model.tie = 'all' has one embedding for both sides: name one file in train.source_vectors and none in "
+            "train.target_vectors",
         ),
         (m.coverage and m.score == "multi_head", "model.coverage needs a model.score other than 'multi_head'"),
         (

@@ -13,20 +13,20 @@ from typing import Any
 
 import torch
 
-from antiphon import checkpoint, start
+from antiphon import checkpoint, start, vectors
 from antiphon.batches import Batches, Rows, epoch_batches, pad
 from antiphon.config import SECTIONS, Config
 from antiphon.errors import UserError
 from antiphon.log import Log
 from antiphon.machine import Machine, machine
 from antiphon.nn.model import Model, build
-from antiphon.optim import Average, Weights, copied, optimiser, put
+from antiphon.optim import Average, Weights, copied, optimiser, put, put_rows
 from antiphon.prepare import Prepared, prepare
 from antiphon.progress import Reporter
 from antiphon.risk import Risk
 from antiphon.sizes import estimate, machine_memory, readable
 from antiphon.store import FULL
-from antiphon.text import EOS
+from antiphon.text import EOS, Tokenizer
 from antiphon.validate import Validator
 
 FORMAT = {"format": "antiphon run", "version": 1}
@@ -155,6 +155,15 @@ class Run:
         """Lay what the run begins with over the drawn weights."""
         if self.config.train.start:
             self._say(start.begin(self.model, self.config, self.data.source, self.data.target))
+        t, data, model = self.config.train, self.data, self.model
+        self._first_vectors("source", t.source_vectors, data.source, model.source_embedding.weight)
+        self._first_vectors("target", t.target_vectors, data.target, model.target_embedding.weight)
+
+    def _first_vectors(self, side: str, path: str, tokenizer: Tokenizer, embedding: torch.Tensor) -> None:
+        if path:
+            found = vectors.read(path, tokenizer, embedding.shape[1])
+            put_rows(embedding, found)
+            self._say(f"{path}: vectors of {len(found):,} of {len(tokenizer):,} {side} pieces")
 
     def _say(self, text: str) -> None:
         if self.machine.first:

@@ -32,8 +32,9 @@ def options(model: str) -> Config:
     """
     old = folder.load(model).config
     data = Data(max_source_length=old.data.max_source_length, max_target_length=old.data.max_target_length)
+    fresh = {"start": "", "source_vectors": "", "target_vectors": ""}
     text = old.text.model_copy(update={"vocabulary": "keep"})
-    return old.model_copy(update={"data": data, "text": text, "train": old.train.model_copy(update={"start": ""})})
+    return old.model_copy(update={"data": data, "text": text, "train": old.train.model_copy(update=fresh)})
 
 
 def vocabulary(config: Config) -> tuple[Tokenizer, Tokenizer]:

@@ -18,7 +18,7 @@ ORDER = [
     "nn.initialise", "nn.model",
     "torch_engine", "seq2seq", "rerank", "dialogue", "progress", "machine", "optim", "checkpoint", "log",
     "validate",
-    "start", "risk",
+    "vectors", "start", "risk",
     "run", "train",
     "onnx_graph", "onnx_model", "export", "recipe", "fetch", "corpora.measure", "corpora.babi",
     "corpora.deal", "corpora.parts", "corpora.xdailydialog", "pictures", "experiment", "comparison",
