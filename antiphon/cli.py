@@ -1,4 +1,4 @@
-"""The command line: `antiphon train | generate | chat | evaluate | score | check | average | export | demo | recipe`.
+"""The command line: `antiphon train | generate | chat | evaluate | score | check | tune | average | export | demo | recipe`.
 
 Thin: what is real lives in the modules. Results go to standard output; messages and progress go to standard error.
 Modules are imported where they are used, so that help and mistakes are answered at once.
@@ -502,6 +502,55 @@ def export(
         )
     for warning in exporting.warnings(found):
         typer.echo(f"warning: {warning}", err=True)
+
+
+@command
+def tune(
+    out: options.NewStudy,
+    vary: options.Vary,
+    train: options.Train = None,
+    valid: options.Valid = None,
+    source: options.SourceField = None,
+    target: options.TargetField = None,
+    preset: options.Preset = "",
+    start: options.StartModel = None,
+    files: options.Files = None,
+    sets: options.Sets = None,
+    trials: options.Trials = 20,
+    minutes: options.TrialMinutes = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Look for the options that are best on the development pairs, by trainings. The same command goes on.
+
+    Options are proposed by Optuna; a training that at a validation is worse than half of those before it is ended. The
+    best are written to OUT/best.toml, for `antiphon train --config`.
+
+    \b
+    Examples:
+      antiphon tune --train pairs.tsv --vary train.learning_rate=1e-4..1e-2 --vary model.cell=lstm,gru --out study
+      antiphon tune --train pairs.tsv --vary model.dropout_output=0.0..0.5 --trials 30 --minutes 5 --out study
+      antiphon train --config study/best.toml --out model
+    """
+    from antiphon import tune as tuning
+    from antiphon.config import preset_for
+    from antiphon.progress import Reporter
+
+    config = _config(train, valid, source, target, preset, files, sets, start)
+    if not config.data.train:
+        raise UserError("no training data: name a corpus, such as --train pairs.tsv")
+    if any(spec.startswith("-") for spec in config.data.train + config.data.valid):
+        raise UserError("standard input can be read once, and every trial reads; write it to a file first")
+    if not config.preset and not config.train.start:
+        preset = preset_for(_count(config))
+    limit = [] if minutes is None else [f"train.minutes={minutes}"]
+
+    def load(more: Sequence[str], limited: bool) -> "Config":
+        every = [*(sets or ()), *(limit if limited else ()), *more]
+        return _config(train, valid, source, target, preset, files, every, start)
+
+    with Reporter(quiet) as reporter:
+        for line in tuning.tune(load, vary, trials, out, _typed(), reporter):
+            print(line, flush=True)
 
 
 @command

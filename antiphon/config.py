@@ -4,6 +4,7 @@ A configuration is built in layers, each over the one before: the defaults below
 `--set section.key=value`. Unknown keys are errors that name the nearest known one.
 """
 
+import json
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
@@ -307,6 +308,19 @@ def _with_marks(config: Config) -> Config:
     return config.model_copy(update={"text": config.text.model_copy(update={"symbols": symbols})})
 
 
+def setting(text: str, origin: str) -> tuple[str, str, Any]:
+    """Read one `section.key=value`; returns its parts, the value checked on its own.
+
+    Raises:
+        UserError: no such option, or a value of the wrong kind or out of range.
+    """
+    layer = _set(text)
+    _merged([(origin, layer)])
+    ((section, values),) = layer.items()
+    ((key, value),) = values.items()
+    return section, key, value
+
+
 def from_dict(values: Any, origin: str) -> Config:
     """Read a configuration back from a model folder, as strictly as from a file."""
     if not isinstance(values, dict):
@@ -320,6 +334,14 @@ def from_dict(values: Any, origin: str) -> Config:
     except UserError as e:
         raise UserError(f"{origin}: {e}") from e
     return config
+
+
+def to_toml(config: Config) -> str:
+    """A configuration as a file that `load` reads; all its values, whatever the preset says."""
+    lines = [f"preset = {_toml_value(config.preset)}"] if config.preset else []
+    for name in SECTIONS:
+        lines += [f"\n[{name}]", *(f"{key} = {_toml_value(value)}" for key, value in getattr(config, name))]
+    return "\n".join(lines) + "\n"
 
 
 def reference() -> str:
@@ -338,7 +360,7 @@ def reference() -> str:
 def _toml_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str | list) else str(value)
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -4,10 +4,9 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,8 @@ from antiphon.text import EOS, Tokenizer
 from antiphon.validate import Validator
 
 FORMAT = {"format": "antiphon run", "version": 1}
+Watch = Callable[[float], str]
+
 MARK = "run.json"  # in `run/`: shows that the folder is ours
 
 # Options of [train] that a run may be continued with other values of.
@@ -60,8 +61,9 @@ class State:
 class Run:
     """What the loop works on."""
 
-    def __init__(self, config: Config, out: Path, command: str, reporter: Reporter) -> None:
-        self.config, self.out, self.command, self.reporter = config, out, command, reporter
+    def __init__(self, config: Config, out: Path, command: str, reporter: Reporter, watch: Watch | None = None) -> None:
+        self.config, self.out, self.command, self.reporter, self.watch = config, out, command, reporter, watch
+        self.stopped = ""  # why `watch` has stopped it
         self.machine: Machine = machine(config.train)
         self.data: Prepared = self._prepared()
         _check_memory(config, self.data, self.machine.device)
@@ -196,8 +198,7 @@ class Run:
         """Prepare the data once for all processes."""
         if self.machine.first:
             with claimed(self.out):
-                keep = self.config.train.start and self.config.text.vocabulary == "keep"
-                kept = partial(start.vocabulary, self.config) if keep else None
+                kept = start.kept(self.config)
                 prepared = prepare(self.out / "run" / "data", self.config, self.reporter.show, kept)
             self.reporter.close()
         self.machine.wait()

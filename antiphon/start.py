@@ -8,6 +8,9 @@ is known, its rows stay as they were drawn.
 Shapes: V pieces of the new vocabulary.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -35,6 +38,12 @@ def options(model: str) -> Config:
     fresh = {"start": "", "source_vectors": "", "target_vectors": ""}
     text = old.text.model_copy(update={"vocabulary": "keep"})
     return old.model_copy(update={"data": data, "text": text, "train": old.train.model_copy(update=fresh)})
+
+
+def kept(config: Config) -> Callable[[], tuple[Tokenizer, Tokenizer]] | None:
+    """What gives a run its vocabulary, where it is that of the model it starts from."""
+    keeps = config.train.start and config.text.vocabulary == "keep"
+    return partial(vocabulary, config) if keeps else None
 
 
 def vocabulary(config: Config) -> tuple[Tokenizer, Tokenizer]:

@@ -23,7 +23,7 @@ from antiphon.nn import native
 from antiphon.nn.model import shifted
 from antiphon.optim import Weights, copied, learning_rate, put
 from antiphon.progress import Reporter, clock
-from antiphon.run import Run, State
+from antiphon.run import Run, State, Watch
 from antiphon.validate import Validation
 
 LOG_EVERY = 50  # updates between two lines of the log
@@ -45,7 +45,9 @@ class Outcome:
     reason: str
 
 
-def train(config: Config, out: Path, command: str = "", reporter: Reporter | None = None) -> Outcome:
+def train(
+    config: Config, out: Path, command: str = "", reporter: Reporter | None = None, watch: Watch | None = None
+) -> Outcome:
     """Train a model, or go on with a training that was stopped.
 
     Args:
@@ -53,6 +55,7 @@ def train(config: Config, out: Path, command: str = "", reporter: Reporter | Non
         out: the model folder to make; what the run needs to go on is kept in its `run/`.
         command: the command that does this, for the model's card.
         reporter: where progress goes.
+        watch: called after each validation that has a score, with the score; says why to stop, or nothing to go on.
 
     Returns:
         How the training ended; the model is in `out`.
@@ -62,7 +65,7 @@ def train(config: Config, out: Path, command: str = "", reporter: Reporter | Non
             training that has lost its way (no finite gradients).
     """
     reporter = reporter or Reporter()
-    run = Run(config, out, command, reporter)
+    run = Run(config, out, command, reporter, watch)
     state = run.state
     if state.finished and (reason := _over(run)):
         if run.machine.first:
@@ -232,7 +235,9 @@ def _validate(run: Run, last: bool = False) -> None:
         _say_validation(run, found, better=verdict[2])
         if verdict[2]:
             _save_model(run, averaged, found)
-    value, loss, better = run.machine.share(verdict)
+        if run.watch is not None and verdict[0] is not None:
+            run.stopped = run.watch(verdict[0])
+    (value, loss, better), run.stopped = run.machine.share((verdict, run.stopped))
     state.validated = state.update
     if better:
         state.best, state.best_loss, state.best_update, state.since_best = value, loss, state.update, 0
@@ -335,6 +340,8 @@ def _say_end(run: Run, reason: str) -> None:
 def _over(run: Run) -> str:
     """Why the run is over; empty: it is not."""
     t, state = run.config.train, run.state
+    if run.stopped:
+        return run.stopped
     if run.epochs >= t.epochs:
         return f"train.epochs = {t.epochs:g} is reached"
     if t.steps and state.update >= t.steps:

@@ -20,6 +20,7 @@ ORDER = [
     "validate",
     "vectors", "start", "risk",
     "run", "train",
+    "tune",
     "onnx_graph", "onnx_model", "export", "recipe", "fetch", "corpora.measure", "corpora.babi",
     "corpora.deal", "corpora.parts", "corpora.xdailydialog", "pictures", "experiment", "comparison",
     "dates", "demo", "options", "guard", "output", "cli",

@@ -66,8 +66,11 @@ def by_hand(model: Model, alpha: float) -> Tensor:
     for ids, row in zip(FIXED.ids, FIXED.rows, strict=True):
         source = SOURCES[row][SOURCES[row] != PAD].unsqueeze(0)
         target = torch.tensor([[*ids, EOS]])
-        readout, _ = model(source, shifted(target))
+        readout, attended = model(source, shifted(target))
         each = model.output(readout).log_softmax(-1)[0]
+        if model.copier is not None:
+            p_gen = model.copier.w(readout)[0].sigmoid()
+            each = (p_gen * each.exp() + (1 - p_gen) * (attended[0] @ torch.eye(8).double()[source[0]])).log()
         log_p[row].append(torch.stack([each[t, y] for t, y in enumerate(target[0])]).sum())
     total = torch.zeros((), dtype=torch.float64)
     for row in range(3):
@@ -78,9 +81,16 @@ def by_hand(model: Model, alpha: float) -> Tensor:
 
 
 @pytest.mark.parametrize("part", [4096, 1])  # all candidates at once, or each sentence's apart
-@pytest.mark.parametrize("decoder", ["bahdanau", "input_feeding", "over_outputs", "initial"])
-def test_the_gradient_is_that_of_the_equations(part: int, decoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, risk = tiny(decoder=decoder), measured()
+@pytest.mark.parametrize(
+    "changes",
+    [{"decoder": d} for d in ("bahdanau", "input_feeding", "over_outputs", "initial")]
+    + [{"decoder": "input_feeding", "copy_source": True, "coverage": True}],
+    ids=str,
+)
+def test_the_gradient_is_that_of_the_equations(
+    part: int, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, risk = tiny(**changes), measured()
     monkeypatch.setattr(risk_module, "PART", part)
     monkeypatch.setattr(risk, "candidates", lambda *_: FIXED)
     expected_risk = by_hand(model, 0.3)

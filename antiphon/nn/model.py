@@ -122,7 +122,7 @@ class Model(nn.Module):
         readout, real = self.dropout_output(readout), targets != PAD
         found = log_p_of(readout[real], self.output.weight, self.output.bias, targets[real])
         if self.copier is not None:
-            gate, mass = self.copier.gate(readout)[real], copied(alpha, memory.ids, targets)[real]
+            gate, mass = self.copier.gate(readout)[real], copied(alpha, memory.ids, targets)[real].to(found.dtype)
             copying = F.logsigmoid(-gate) + mass.clamp_min(torch.finfo(mass.dtype).tiny).log()
             found = torch.logaddexp(F.logsigmoid(gate) + found, copying)
         return found.new_zeros(targets.shape).masked_scatter(real, found).sum(1)
