@@ -1,4 +1,4 @@
-"""The command line: `antiphon train | generate | chat | evaluate | score | check | tune | average | export | demo | recipe`.
+"""The command line: `antiphon train | generate | chat | evaluate | score | ...`.
 
 Thin: what is real lives in the modules. Results go to standard output; messages and progress go to standard error.
 Modules are imported where they are used, so that help and mistakes are answered at once.
