@@ -1,4 +1,4 @@
-"""The command line: `antiphon train | generate | chat | evaluate | score | check | export | demo | recipe`.
+"""The command line: `antiphon train | generate | chat | evaluate | score | ...`.
 
 Thin: what is real lives in the modules. Results go to standard output; messages and progress go to standard error.
 Modules are imported where they are used, so that help and mistakes are answered at once.
@@ -83,6 +83,7 @@ def train(
     source: options.SourceField = None,
     target: options.TargetField = None,
     preset: options.Preset = "",
+    start: options.StartModel = None,
     files: options.Files = None,
     sets: options.Sets = None,
     quiet: options.Quiet = False,
@@ -96,9 +97,10 @@ def train(
       antiphon train --train train.en,train.de --valid dev.en,dev.de --out model
       antiphon train --train qa.csv --source question --target answer --out model
       antiphon train --train pairs.tsv --preset base --set train.epochs=5 --out model
+      antiphon train --train more.tsv --from model --out tuned
       torchrun --nproc-per-node 2 -m antiphon.cli train --train big.tsv --out model
     """
-    config = _config(train, valid, source, target, preset, files, sets)
+    config = _config(train, valid, source, target, preset, files, sets, start)
     if not config.data.train:
         raise UserError("no training data: name a corpus, such as --train pairs.tsv or --train text.en,text.de")
     from antiphon import train as training
@@ -112,7 +114,7 @@ def train(
     reporter = Reporter(quiet)
     reporter.console.quiet = not _first()
     with reporter, claimed(out) if _first() else nullcontext():
-        if not config.preset:
+        if not config.preset and not config.train.start:
             pairs = count(out / "run" / "data", config.data)
             chosen = preset_for(pairs)
             reporter.say(f"preset {chosen}, chosen for {pairs:,} training pairs; --preset takes another")
@@ -461,7 +463,7 @@ def check(
     data = config.data
     if not (data.train or data.valid or test):
         raise UserError("nothing to look at: name a corpus, such as --train pairs.tsv")
-    if not config.preset and not any(spec.startswith("-") for spec in data.train):
+    if not (config.preset or config.train.start or any(spec.startswith("-") for spec in data.train)):
         config = _config(train, valid, source, target, preset_for(_count(config)), files, sets)
     with Reporter() as reporter:
         report = inspection.inspect(
@@ -520,6 +522,72 @@ def export(
         )
     for warning in exporting.warnings(found):
         typer.echo(f"warning: {warning}", err=True)
+
+
+@command
+def tune(
+    out: options.NewStudy,
+    vary: options.Vary,
+    train: options.Train = None,
+    valid: options.Valid = None,
+    source: options.SourceField = None,
+    target: options.TargetField = None,
+    preset: options.Preset = "",
+    start: options.StartModel = None,
+    files: options.Files = None,
+    sets: options.Sets = None,
+    trials: options.Trials = 20,
+    minutes: options.TrialMinutes = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Look for the options that are best on the development pairs, by trainings. The same command goes on.
+
+    Options are proposed by Optuna; a training that at a validation is worse than half of those before it is ended. The
+    best are written to OUT/best.toml, for `antiphon train --config`.
+
+    \b
+    Examples:
+      antiphon tune --train pairs.tsv --vary train.learning_rate=1e-4..1e-2 --vary model.cell=lstm,gru --out study
+      antiphon tune --train pairs.tsv --vary model.dropout_output=0.0..0.5 --trials 30 --minutes 5 --out study
+      antiphon train --config study/best.toml --out model
+    """
+    from antiphon import tune as tuning
+    from antiphon.config import preset_for
+    from antiphon.progress import Reporter
+
+    config = _config(train, valid, source, target, preset, files, sets, start)
+    if not config.data.train:
+        raise UserError("no training data: name a corpus, such as --train pairs.tsv")
+    if any(spec.startswith("-") for spec in config.data.train + config.data.valid):
+        raise UserError("standard input can be read once, and every trial reads; write it to a file first")
+    if not config.preset and not config.train.start:
+        preset = preset_for(_count(config))
+    limit = [] if minutes is None else [f"train.minutes={minutes}"]
+
+    def load(more: Sequence[str], limited: bool) -> "Config":
+        every = [*(sets or ()), *(limit if limited else ()), *more]
+        return _config(train, valid, source, target, preset, files, every, start)
+
+    with Reporter(quiet) as reporter:
+        for line in tuning.tune(load, vary, trials, out, _typed(), reporter):
+            print(line, flush=True)
+
+
+@command
+def average(models: options.Models, out: options.NewModel) -> None:
+    """Make one model of several: the mean of their weights, as of the same training with other seeds' last steps.
+
+    Their options and vocabularies must be equal. Models that began from different first weights have nothing in
+    common; use an ensemble of them instead.
+
+    \b
+    Examples:
+      antiphon average tuned1 tuned2 tuned3 --out mean
+    """
+    from antiphon.average import average as mean
+
+    mean(models, out)
+    typer.echo(f"{out}: the mean of {len(models)} models", err=True)
 
 
 @command
@@ -616,11 +684,18 @@ def _config(
     preset: str,
     files: Iterable[Path] | None,
     sets: Iterable[str] | None,
+    start: Path | None = None,
 ) -> "Config":
     from antiphon import config
 
+    def started(model: str) -> "Config":
+        from antiphon import start
+
+        return start.options(model)
+
     data = _given(train=train or None, valid=valid or None, source=source, target=target)
-    return config.load(preset, files or (), sets or (), {"data": data})
+    begun = _given(start=None if start is None else str(start))
+    return config.load(preset, files or (), sets or (), {"data": data, "train": begun}, started)
 
 
 def _typed() -> str:

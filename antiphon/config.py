@@ -4,8 +4,9 @@ A configuration is built in layers, each over the one before: the defaults below
 `--set section.key=value`. Unknown keys are errors that name the nearest known one.
 """
 
+import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -30,6 +31,7 @@ Tie = Literal["none", "decoder", "all"]
 LayerNorm = Literal["none", "output", "gates"]
 Initialisation = Literal["default", "uniform", "bahdanau2015", "keras"]
 Schedule = Literal["constant", "halving", "inverse_sqrt", "cosine", "plateau", "exponential"]
+Risk = Literal["none", "bleu", "chrf", "ter", "rouge1", "rouge2", "rougeL", "exact_match", "wer", "cer", "per"]
 Metric = Literal["loss", "bleu", "chrf", "ter", "rouge1", "rouge2", "rougeL", "exact_match", "wer", "cer", "per"]
 
 
@@ -72,6 +74,10 @@ class Text(Section):
     lowercase: bool = option(False, "lower case after normalisation")
     byte_fallback: bool = option(True, "write unseen characters as bytes instead of <unk> (bpe and unigram)")
     symbols: list[str] = option([], "pieces never cut, such as language tags: `<2de>`")
+    vocabulary: Literal["keep", "learn"] = option(
+        "keep",
+        "where training starts from a model: `keep` its vocabulary, or `learn` one from the new data and map the rows",
+    )
     dropout: Rate = option(0.0, "BPE-dropout in training (Provilkov 2020): chance that a merge is skipped")
     dropout_copies: Count = option(
         8, "differently cut copies of the corpus that BPE-dropout cycles through, one an epoch"
@@ -135,6 +141,11 @@ class Model(Section):
 class Train(Section):
     """How the weights are found."""
 
+    start: str = option("", "model folder whose options, vocabulary and weights training starts from")
+    source_vectors: str = option(
+        "", "word vectors (word2vec, GloVe or fastText, as text; .gz, .zst) that source embeddings start from"
+    )
+    target_vectors: str = option("", "word vectors that target embeddings start from")
     optimiser: Literal["sgd", "adadelta", "adam", "adamw"] = option("adam", "the optimiser")
     learning_rate: Positive = option(1e-3, "the highest learning rate")
     beta1: Rate = option(0.9, "Adam's first decay")
@@ -156,6 +167,15 @@ class Train(Section):
     )
     scheduled_sampling: Rate = option(0.0, "final chance that an input token is the model's own (Bengio 2015)")
     scheduled_sampling_steps: Count = option(10000, "updates over which that chance rises from 0")
+    risk: Risk = option(
+        "none", "minimum-risk training (Shen 2016) on this metric of single sentences, best from a trained model"
+    )
+    risk_samples: Count = option(16, "candidates drawn for each source in minimum-risk training")
+    risk_alpha: Positive = option(0.005, "sharpness of the distribution over the candidates (alpha of Shen, eq. 11)")
+    risk_reference: bool = option(True, "the reference is a candidate too")
+    risk_share: Annotated[float, Field(gt=0, le=1)] = option(
+        1.0, "share of the risk in the loss; the rest is the cross entropy"
+    )
     batch: Count = option(4096, "size of a batch, in `batch_unit`, a process")
     batch_unit: Literal["tokens", "sentences"] = option(
         "tokens", "what `batch` counts; tokens: target pieces, padding included"
@@ -232,6 +252,7 @@ def load(
     files: Iterable[Path] = (),
     sets: Iterable[str] = (),
     over: Mapping[str, Mapping[str, Any]] | None = None,
+    started: Callable[[str], Config] | None = None,
 ) -> Config:
     """Build a configuration from its layers.
 
@@ -240,6 +261,7 @@ def load(
         files: TOML files, each laid over the one before.
         sets: `section.key=value` strings; a value is TOML, or a plain word.
         over: sections and their values that lie over the files and under `sets`, such as command-line flags.
+        started: gives the options of the model folder that `train.start` names, which then lie under all others.
 
     Raises:
         UserError: a file cannot be read, a key is unknown, a value is of the wrong kind or out of range.
@@ -256,15 +278,26 @@ def load(
         layers.insert(0, (f"preset {preset}", _preset(preset)))
     layers.append(("command line", {k: dict(v) for k, v in (over or {}).items()}))
     layers += [(f"--set {text}", _set(text)) for text in sets]
+    merged = _merged(layers)
+    start = merged.get("train", {}).get("start")
+    if start and started:
+        found = started(start)
+        preset = preset or found.preset
+        merged = _merged([(f"model {start}", found.model_dump(exclude={"preset"})), *layers])
+    config = _with_marks(_validate("configuration", merged | {"preset": preset}))
+    check(config)
+    return config
+
+
+def _merged(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """Sections of layers, each with its origin, laid over the ones before."""
     merged: dict[str, Any] = {}
     for origin, layer in layers:
         for name, values in layer.items():
             _check_keys(origin, name, values)
             merged.setdefault(name, {}).update(values)
             _validate(origin, {name: merged[name]})
-    config = _with_marks(_validate("configuration", merged | {"preset": preset}))
-    check(config)
-    return config
+    return merged
 
 
 def _with_marks(config: Config) -> Config:
@@ -273,6 +306,19 @@ def _with_marks(config: Config) -> Config:
         return config
     symbols = list(dict.fromkeys([*config.text.symbols, config.dialogue.user, config.dialogue.model]))
     return config.model_copy(update={"text": config.text.model_copy(update={"symbols": symbols})})
+
+
+def setting(text: str, origin: str) -> tuple[str, str, Any]:
+    """Read one `section.key=value`; returns its parts, the value checked on its own.
+
+    Raises:
+        UserError: no such option, or a value of the wrong kind or out of range.
+    """
+    layer = _set(text)
+    _merged([(origin, layer)])
+    ((section, values),) = layer.items()
+    ((key, value),) = values.items()
+    return section, key, value
 
 
 def from_dict(values: Any, origin: str) -> Config:
@@ -288,6 +334,14 @@ def from_dict(values: Any, origin: str) -> Config:
     except UserError as e:
         raise UserError(f"{origin}: {e}") from e
     return config
+
+
+def to_toml(config: Config) -> str:
+    """A configuration as a file that `load` reads; all its values, whatever the preset says."""
+    lines = [f"preset = {_toml_value(config.preset)}"] if config.preset else []
+    for name in SECTIONS:
+        lines += [f"\n[{name}]", *(f"{key} = {_toml_value(value)}" for key, value in getattr(config, name))]
+    return "\n".join(lines) + "\n"
 
 
 def reference() -> str:
@@ -306,7 +360,7 @@ def reference() -> str:
 def _toml_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str | list) else str(value)
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -411,6 +465,11 @@ def check(config: Config) -> None:
             config.train.weight_decay > 0 and config.train.optimiser != "adamw",
             "train.weight_decay needs train.optimiser = 'adamw'",
         ),
+        (
+            m.tie == "all" and len({config.train.source_vectors, config.train.target_vectors, ""}) == 3,
+            "model.tie = 'all' has one embedding for both sides: name one file in train.source_vectors and none in "
+            "train.target_vectors",
+        ),
         (m.coverage and m.score == "multi_head", "model.coverage needs a model.score other than 'multi_head'"),
         (
             config.search.max_length and config.search.min_length > config.search.max_length,
@@ -421,6 +480,15 @@ def check(config: Config) -> None:
         if wrong:
             raise UserError(message)
     _check_sizes(m)
+
+
+def differences(old: Model, new: Model) -> list[str]:
+    """The options of two models that differ, but for dropout and first weights, which change no network."""
+    return [
+        f"model.{name} was {value!r}, now {getattr(new, name)!r}"
+        for name, value in old
+        if getattr(new, name) != value and not name.startswith(("dropout_", "init"))
+    ]
 
 
 def readout_size(model: Model) -> int:

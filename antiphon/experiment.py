@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from antiphon import __version__, config, metrics, pictures, rerank
+from antiphon import __version__, config, metrics, pictures, rerank, start
 from antiphon.corpora import CORPORA
 from antiphon.corpus import read, read_lines, read_sources
 from antiphon.errors import UserError, near
@@ -85,6 +85,7 @@ def run(
         if name not in known:
             raise UserError(f"{folder}: no model is called '{name}'{near(name, known)}")
     wanted = {*only, *(part.model for variant in recipe.models if variant.name in only for part in variant.written)}
+    wanted |= {variant.start for variant in recipe.models if variant.name in only}
     chosen = [variant for variant in recipe.models if not only or variant.name in wanted]
     first = os.environ.get("RANK", "0") == "0"
     files = _data(recipe, out, reporter) if first else _placed(out / "data")
@@ -95,7 +96,8 @@ def run(
         for part in variant.written if first else ():
             files[part.file] = _write_side(part, out, files, trained, reporter)
         for seed in (variant.seeds or recipe.seeds)[: 1 if one_seed else None]:
-            options = configured(recipe, variant, seed, files, sets)
+            begun = [f"train.start={out / 'models' / variant.start / f'seed{seed}'}"] if variant.start else []
+            options = configured(recipe, variant, seed, files, [*begun, *sets])
             reporter.say(f"{variant.name}, seed {options.train.seed}")
             outcome = train(options, out / "models" / variant.name / f"seed{seed}", command, reporter)
             trained.append(Trained(variant, seed, options, outcome, _load()))
@@ -129,7 +131,7 @@ def configured(
     for key in ("train", "valid"):
         if key in data:
             data[key] = [_at(spec, variant.name, files) for spec in data[key]]
-    return config.load(variant.preset or recipe.preset, sets=sets, over=over)
+    return config.load(variant.preset or recipe.preset, sets=sets, over=over, started=start.options)
 
 
 # Data

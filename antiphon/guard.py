@@ -14,7 +14,7 @@ P = ParamSpec("P")
 
 TRAINING = ("torch", "babel", "matplotlib", "onnx", "sacremoses", "tensorboard")  # packages of the extra `train`
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as PyTorch says it
-RESUMABLE = ("train", "demo", "run")  # commands that go on where they were stopped
+RESUMABLE = ("train", "tune", "demo", "run")  # commands that go on where they were stopped
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import zip_longest
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,6 +120,20 @@ def count(
     """Count what a metric needs in every sentence; arguments and errors as of `measure`."""
     grouped = _grouped(outputs, references)
     return _counts(name, list(outputs), grouped, _how(grouped, lowercase, tokenize, language, False))
+
+
+def sentences(name: str, outputs: Sequence[str], references: References, **how: Any) -> Rows:
+    """Score every sentence on its own, as `measure` scores a corpus. [N]
+
+    BLEU takes only the orders of n-grams that a sentence has, and smooths those without a match, as sacreBLEU does for
+    single sentences. Arguments and errors as of `count`.
+    """
+    counts = count(name, outputs, references, **how)
+    value = counts.value
+    if name == "bleu":
+        metric = BLEU(effective_order=True)
+        value = lambda row: float(metric._compute_score_from_stats(row.tolist()).score)  # noqa: E731
+    return np.array([value(row) for row in counts.rows])
 
 
 def tokenised_bleu(outputs: Sequence[str], references: References, lowercase: bool = True) -> Score:

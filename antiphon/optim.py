@@ -5,9 +5,11 @@ if it had never stopped.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from antiphon.config import Train
@@ -99,3 +101,10 @@ def put(model: nn.Module, weights: Weights) -> None:
     """Set a model's weights."""
     for name, weight in model.named_parameters():
         weight.copy_(weights[name])
+
+
+@torch.no_grad()
+def put_rows(weight: Tensor, rows: Mapping[int, NDArray[np.float32]]) -> None:
+    """Set some rows of a matrix [V, E], by number, [E] each."""
+    for number, row in rows.items():
+        weight[number] = torch.from_numpy(row)

@@ -59,6 +59,12 @@ TargetField = Annotated[
 Preset = Annotated[
     str, typer.Option("--preset", help="Where the options start from; else chosen by the number of training pairs.")
 ]
+StartModel = Annotated[
+    Path | None,
+    typer.Option(
+        "--from", help="Model folder whose options, vocabulary and weights training starts from.", show_default=False
+    ),
+]
 Files = Annotated[
     list[Path] | None, typer.Option("--config", help="TOML file of options, over the preset. May be repeated.")
 ]
@@ -207,9 +213,26 @@ Language = Annotated[str, typer.Option(help="Language code of the references; el
 ByLength = Annotated[bool, typer.Option("--by-length", help="The first metric by source length too.")]
 Outputs = Annotated[Path | None, typer.Option(help="File to keep the outputs in.")]
 
-# score, export, demo, recipe
+# score, tune, average, export, demo, recipe
 
 Pairs = Annotated[str, typer.Argument(help="Pairs to score; - for standard input.")]
+Vary = Annotated[
+    list[str],
+    typer.Option(
+        "--vary",
+        metavar="SECTION.KEY=VALUES",
+        help="Option to look for: a range 1e-4..1e-2, in logarithms where it spans a factor of ten, or values "
+        "lstm,gru. May be repeated.",
+        show_default=False,
+    ),
+]
+Trials = Annotated[int, typer.Option(min=1, help="Trainings in all, those of earlier calls counted.")]
+TrialMinutes = Annotated[
+    float | None,
+    typer.Option("--minutes", min=0, help="Longest trial in minutes; else as train.minutes says.", show_default=False),
+]
+NewStudy = Annotated[Path, typer.Option("--out", "-o", help="Folder for the trials.", show_default=False)]
+Models = Annotated[list[Path], typer.Argument(help="Model folders.", show_default=False)]
 Precision = Annotated[
     list[str] | None, typer.Option(help="float32 or int8; may be repeated. Without: both.", show_default=False)
 ]

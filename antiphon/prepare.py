@@ -44,7 +44,12 @@ class Prepared:
     pairs: int  # in the training corpora, as read
 
 
-def prepare(folder: Path, config: Config, progress: Progress | None = None) -> Prepared:
+def prepare(
+    folder: Path,
+    config: Config,
+    progress: Progress | None = None,
+    vocabulary: Callable[[], tuple[Tokenizer, Tokenizer]] | None = None,
+) -> Prepared:
     """Prepare a run's data in a folder, or find them prepared.
 
     Where no development corpus is given, `data.held_out` pairs are held out, at most a tenth of all and half of the
@@ -55,6 +60,7 @@ def prepare(folder: Path, config: Config, progress: Progress | None = None) -> P
         folder: where the data are kept; made if missing.
         config: the run; its sections data and text count, and its seed for BPE-dropout.
         progress: called with the stage, the pairs done and, where known, their number.
+        vocabulary: gives the tokenizers, which are learnt without it; called if the data are not prepared yet.
 
     Raises:
         UserError: bad data, nothing left of them, a folder prepared with other data or options, a full disk.
@@ -68,7 +74,7 @@ def prepare(folder: Path, config: Config, progress: Progress | None = None) -> P
         state = _read_state(folder)
         origin = _origin(data, config, state)
         if state is None:
-            return _prepare(folder, config.model_copy(update={"data": data}), origin, report)
+            return _prepare(folder, config.model_copy(update={"data": data}), origin, report, vocabulary)
     except OSError as e:
         what = "the disk is full; make room or write elsewhere" if e.errno in store.FULL else e.strerror
         raise UserError(f"{e.filename or folder}: cannot be written or read: {what}") from e
@@ -100,6 +106,9 @@ def _origin(data: Data, config: Config, state: dict[str, Any] | None) -> dict[st
     """All that the prepared data are a function of: options by name, corpora by content."""
     options = {f"data.{k}": v for k, v in data.model_dump(exclude={"train", "valid"}).items()}
     options |= {f"text.{k}": v for k, v in config.text.model_dump().items()}
+    del options["text.vocabulary"]
+    if config.train.start and config.text.vocabulary == "keep":
+        options["train.start"] = config.train.start
     if data.valid:
         del options["data.held_out"]
     if config.text.dropout:
@@ -243,7 +252,13 @@ def _has_text(pair: Pair) -> bool:
 # Preparing
 
 
-def _prepare(folder: Path, config: Config, origin: dict[str, Any], report: Progress) -> Prepared:
+def _prepare(
+    folder: Path,
+    config: Config,
+    origin: dict[str, Any],
+    report: Progress,
+    vocabulary: Callable[[], tuple[Tokenizer, Tokenizer]] | None,
+) -> Prepared:
     data, text = config.data, config.text
     pairs = _counted(_read(data, "train"), "reading", None, report)
     survey = _survey(pairs, 0 if data.valid else data.held_out)
@@ -255,7 +270,8 @@ def _prepare(folder: Path, config: Config, origin: dict[str, Any], report: Progr
         kept = (pair for pair in _read(data, "train") if not survey.held or _hash(pair) not in survey.held)
         return _counted(kept, stage, survey.pairs, report)
 
-    source, target = _learn(config, partial(training, "learning the vocabulary"))
+    learn = vocabulary or partial(_learn, config, partial(training, "learning the vocabulary"))
+    source, target = learn()
     for name, tokenizer in zip(_tokenizer_names(text.joint), (source, target), strict=False):
         _write(folder / name, tokenizer.to_json())
     _write(folder / VALID, "".join(json.dumps(pair._asdict(), ensure_ascii=False) + "\n" for pair in valid))

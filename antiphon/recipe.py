@@ -49,6 +49,7 @@ class Variant(Part):
     about: str = ""
     preset: str = ""
     seeds: list[int] = Field(default_factory=list)  # other than the recipe's
+    start: str = ""  # a model above it, whose same seed it starts from; see `train.start`
     written: list[Written] = Field(default_factory=list)  # made by models above it before it is trained
     config: dict[str, dict[str, Any]] = Field(default_factory=dict)  # laid over the recipe's
 
@@ -158,6 +159,11 @@ def _check(recipe: Recipe, path: Path) -> None:
                     f"{path}: '{part.model}' is to write {part.file} for '{variant.name}': no model of this name "
                     f"stands above it{near(part.model, known[:number])}"
                 )
+        if variant.start and variant.start not in known[:number]:
+            raise UserError(
+                f"{path}: '{variant.name}' is to start from '{variant.start}': no model of this name stands above it"
+                f"{near(variant.start, known[:number])}"
+            )
     for row in recipe.scores:
         for variant in recipe.models:
             seeds = variant.seeds or recipe.seeds

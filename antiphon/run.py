@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,22 +12,25 @@ from typing import Any
 
 import torch
 
-from antiphon import checkpoint
+from antiphon import checkpoint, start, vectors
 from antiphon.batches import Batches, Rows, epoch_batches, pad
 from antiphon.config import SECTIONS, Config
 from antiphon.errors import UserError
 from antiphon.log import Log
 from antiphon.machine import Machine, machine
 from antiphon.nn.model import Model, build
-from antiphon.optim import Average, Weights, copied, optimiser, put
+from antiphon.optim import Average, Weights, copied, optimiser, put, put_rows
 from antiphon.prepare import Prepared, prepare
 from antiphon.progress import Reporter
+from antiphon.risk import Risk
 from antiphon.sizes import estimate, machine_memory, readable
 from antiphon.store import FULL
-from antiphon.text import EOS
+from antiphon.text import EOS, Tokenizer
 from antiphon.validate import Validator
 
 FORMAT = {"format": "antiphon run", "version": 1}
+Watch = Callable[[float], str]
+
 MARK = "run.json"  # in `run/`: shows that the folder is ours
 
 # Options of [train] that a run may be continued with other values of.
@@ -58,8 +61,9 @@ class State:
 class Run:
     """What the loop works on."""
 
-    def __init__(self, config: Config, out: Path, command: str, reporter: Reporter) -> None:
-        self.config, self.out, self.command, self.reporter = config, out, command, reporter
+    def __init__(self, config: Config, out: Path, command: str, reporter: Reporter, watch: Watch | None = None) -> None:
+        self.config, self.out, self.command, self.reporter, self.watch = config, out, command, reporter, watch
+        self.stopped = ""  # why `watch` has stopped it
         self.machine: Machine = machine(config.train)
         self.data: Prepared = self._prepared()
         _check_memory(config, self.data, self.machine.device)
@@ -67,14 +71,19 @@ class Run:
         self.model: Model = build(config.model, len(self.data.source), len(self.data.target)).to(self.machine.device)
         torch.manual_seed(config.train.seed + 1 + self.machine.rank)  # each process has its own dropout
         self.optimiser = optimiser(self.model.parameters(), config.train)
-        self.average = Average(self.model, config.train.ema, config.train.average_last)
         self.state = State()
-        self._resume()
+        loaded = checkpoint.load(self.out / "run" / "checkpoints")
+        if loaded is None:
+            self._first_weights()
+        self.average = Average(self.model, config.train.ema, config.train.average_last)
+        if loaded is not None:
+            self._resume(*loaded)
         self.batches = self._pass(self.state.epoch)
         self.total = self._total()
         self.began = time.monotonic() - self.state.seconds
         self.saved = time.monotonic()
         data, first = self.data, self.machine.first
+        self.risk = Risk(config.train, data.target, self.machine) if config.train.risk != "none" else None
         self.validator = Validator(data.valid, data.source, data.target, config, self.machine) if first else None
 
     def begin(self) -> Log:
@@ -144,11 +153,25 @@ class Run:
         random = torch.cat([torch.get_rng_state(), *([torch.cuda.get_rng_state()] if on_cuda else [])])
         return [r.cpu() for r in self.machine.gather(random.to(self.machine.device))]
 
-    def _resume(self) -> None:
-        loaded = checkpoint.load(self.out / "run" / "checkpoints")
-        if loaded is None:
-            return
-        tensors, meta = loaded
+    def _first_weights(self) -> None:
+        """Lay what the run begins with over the drawn weights."""
+        if self.config.train.start:
+            self._say(start.begin(self.model, self.config, self.data.source, self.data.target))
+        t, data, model = self.config.train, self.data, self.model
+        self._first_vectors("source", t.source_vectors, data.source, model.source_embedding.weight)
+        self._first_vectors("target", t.target_vectors, data.target, model.target_embedding.weight)
+
+    def _first_vectors(self, side: str, path: str, tokenizer: Tokenizer, embedding: torch.Tensor) -> None:
+        if path:
+            found = vectors.read(path, tokenizer, embedding.shape[1])
+            put_rows(embedding, found)
+            self._say(f"{path}: vectors of {len(found):,} of {len(tokenizer):,} {side} pieces")
+
+    def _say(self, text: str) -> None:
+        if self.machine.first:
+            self.reporter.say(text)
+
+    def _resume(self, tensors: Weights, meta: dict[str, Any]) -> None:
         if {name: meta.get(name) for name in FORMAT} != FORMAT:
             raise UserError(f"{self.out / 'run'}: written by another version of Antiphon; train in another folder")
         _check_same(meta, self.config, self.machine.world, self.out)
@@ -175,7 +198,8 @@ class Run:
         """Prepare the data once for all processes."""
         if self.machine.first:
             with claimed(self.out):
-                prepared = prepare(self.out / "run" / "data", self.config, self.reporter.show)
+                kept = start.kept(self.config)
+                prepared = prepare(self.out / "run" / "data", self.config, self.reporter.show, kept)
             self.reporter.close()
         self.machine.wait()
         return prepared if self.machine.first else prepare(self.out / "run" / "data", self.config)

@@ -187,6 +187,24 @@ class Tokenizer:
         back: str = self._hf.decoder.decode(list(changed))  # by character, since "<0x41>" whole would be a byte
         return back
 
+    def parts(self, other: "Tokenizer") -> list[list[int]]:
+        """What another vocabulary's pieces are here.
+
+        Returns:
+            For each of the other's pieces, by id: the id of the same piece here; else the ids of the known pieces that
+            its text is cut into here; none of a special or byte piece that is not here.
+        """
+        reserved = {*SPECIALS, *BYTES}
+        return [
+            [self._vocabulary[piece]] if piece in self._vocabulary else [] if piece in reserved else self._known(piece)
+            for piece in sorted(other._vocabulary, key=other._vocabulary.__getitem__)
+        ]
+
+    def _known(self, piece: str) -> list[int]:
+        """The known pieces that a piece's text is cut into; as it stands, for it is normalised already."""
+        words = self._hf.pre_tokenizer.pre_tokenize_str(piece)
+        return [token.id for word, _ in words for token in self._hf.model.tokenize(word) if token.id != UNK]
+
     def _checked(self, ids: Sequence[int]) -> list[int]:
         ids = list(map(int, ids))
         if ids and not 0 <= min(ids) <= max(ids) < len(self):

@@ -68,15 +68,20 @@ class TorchEngine:
         logits = logits.float()
         logits[..., [PAD, BOS]] = -torch.inf
         log_p = logits.log_softmax(-1)  # [B, K, V]
-        best = log_p.topk(min(k, self.vocabulary), dim=-1)
+        best, ids = self.best(log_p, min(k, self.vocabulary))
         asked = torch.zeros(fed.shape) if ask is None else log_p.gather(2, self._tensor(ask).unsqueeze(2)).squeeze(2)
         step = Step(
-            best.values.cpu().numpy(),
-            best.indices.cpu().numpy(),
+            best.cpu().numpy(),
+            ids.cpu().numpy(),
             asked.cpu().numpy(),
             None if alpha is None else alpha.float().cpu().numpy(),
         )
         return step, TorchState(state.memory, decoder)
+
+    def best(self, log_p: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The k best of log p [B, K, V] and their ids, [B, K, k] each."""
+        values, ids = log_p.topk(k, dim=-1)
+        return values, ids
 
     @torch.inference_mode()
     def keep(self, state: TorchState, sentences: NDArray[np.int64]) -> TorchState:

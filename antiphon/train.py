@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 import torch
 
 from antiphon import __version__, folder, metrics
+from antiphon.batches import Rows
 from antiphon.config import Config
 from antiphon.errors import UserError
 from antiphon.nn import native
 from antiphon.nn.model import shifted
 from antiphon.optim import Weights, copied, learning_rate, put
 from antiphon.progress import Reporter, clock
-from antiphon.run import Run, State
+from antiphon.run import Run, State, Watch
 from antiphon.validate import Validation
 
 LOG_EVERY = 50  # updates between two lines of the log
@@ -44,7 +45,9 @@ class Outcome:
     reason: str
 
 
-def train(config: Config, out: Path, command: str = "", reporter: Reporter | None = None) -> Outcome:
+def train(
+    config: Config, out: Path, command: str = "", reporter: Reporter | None = None, watch: Watch | None = None
+) -> Outcome:
     """Train a model, or go on with a training that was stopped.
 
     Args:
@@ -52,6 +55,7 @@ def train(config: Config, out: Path, command: str = "", reporter: Reporter | Non
         out: the model folder to make; what the run needs to go on is kept in its `run/`.
         command: the command that does this, for the model's card.
         reporter: where progress goes.
+        watch: called after each validation that has a score, with the score; says why to stop, or nothing to go on.
 
     Returns:
         How the training ended; the model is in `out`.
@@ -61,7 +65,7 @@ def train(config: Config, out: Path, command: str = "", reporter: Reporter | Non
             training that has lost its way (no finite gradients).
     """
     reporter = reporter or Reporter()
-    run = Run(config, out, command, reporter)
+    run = Run(config, out, command, reporter, watch)
     state = run.state
     if state.finished and (reason := _over(run)):
         if run.machine.first:
@@ -98,13 +102,15 @@ class Update(NamedTuple):
     pieces: int  # of the targets
     norm: float  # of the gradient of the normalised loss, before clipping
     learning_rate: float
+    sentences: int = 0
+    risk: float | None = None  # expected, summed; only in minimum-risk training
 
 
 class Tally:
     """Loss and speed since the last line of the log."""
 
     def __init__(self) -> None:
-        self.nll = self.pieces = self.seconds = 0.0
+        self.nll = self.pieces = self.seconds = self.risk = self.sentences = 0.0
 
     def add(self, update: Update, seconds: float) -> None:
         """Take in an update and the time that it took; one that was skipped does not count."""
@@ -112,6 +118,8 @@ class Tally:
             self.nll += update.nll
             self.pieces += update.pieces
             self.seconds += seconds
+            self.risk += update.risk or 0.0
+            self.sentences += update.sentences
 
     @property
     def loss(self) -> float:
@@ -125,35 +133,50 @@ class Tally:
 
     def values(self, last: Update) -> dict[str, float]:
         """What the log says."""
-        return {
+        found = {
             "train_loss": self.loss,
             "learning_rate": last.learning_rate,
             "gradient": last.norm,
             "pieces_per_second": self.speed,
         }
+        return found if last.risk is None else found | {"train_risk": self.risk / max(1, self.sentences)}
 
 
 def _update(run: Run) -> Update:
     """Add up the gradients of the next batches over all processes, and take one step of the optimiser."""
     t, state, model = run.config.train, run.state, run.model
     model.train()
-    sums = torch.zeros(3, dtype=torch.float64)  # nll, target pieces, sentences
-    for rows in run.batches[state.position : state.position + t.accumulate]:
-        sources, targets = run.batch(rows)
-        inputs = _sampled(run, sources, targets)
-        with run.machine.products():
-            loss = model.loss(sources, targets, t.label_smoothing, inputs, t.coverage_loss)
-        torch.autograd.backward(loss.total)
-        sums += torch.tensor([float(loss.nll), loss.pieces, len(rows)], dtype=torch.float64)
-        del loss  # and with it what its batch left, before the next batch
-    nll, pieces, sentences = run.machine.total(sums).tolist()
+    sums = torch.zeros(4, dtype=torch.float64)  # nll, target pieces, sentences, risk
+    for number, rows in enumerate(run.batches[state.position : state.position + t.accumulate]):
+        sums += torch.tensor(_gradients(run, rows, number), dtype=torch.float64)
+    nll, pieces, sentences, risk = run.machine.total(sums).tolist()
     run.machine.total_gradients(model.parameters())
     rate = learning_rate(t, state.update, run.epochs, run.total, state.lowered)
     norm = _step(run, pieces if t.normalise == "tokens" else sentences, rate)
     state.update += 1
     run.average.update(model, state.update)
     run.advance()
-    return Update(nll, int(pieces), norm, rate)
+    return Update(nll, int(pieces), norm, rate, int(sentences), risk if run.risk else None)
+
+
+def _gradients(run: Run, rows: Rows, number: int) -> tuple[float, int, int, float]:
+    """Add the gradient of a batch's loss, the batch of this number in its update; nll, pieces, sentences and risk."""
+    t, model = run.config.train, run.model
+    sources, targets = run.batch(rows)
+    share, risk = (t.risk_share if run.risk else 0.0), 0.0
+    with torch.set_grad_enabled(share < 1):
+        inputs = _sampled(run, sources, targets)
+        with run.machine.products():
+            loss = model.loss(sources, targets, t.label_smoothing, inputs, t.coverage_loss)
+    if share < 1:
+        torch.autograd.backward((1 - share) * loss.total)
+    nll, pieces = float(loss.nll), loss.pieces
+    del loss  # and with it what its batch left
+    if run.risk:
+        # The sum of both will be divided by the pieces, or by the sentences; the risk is one of a sentence.
+        scale = share * (pieces / len(rows) if t.normalise == "tokens" else 1.0)
+        risk = run.risk.backward(model, sources, targets, scale, (t.seed, run.state.update, number, run.machine.rank))
+    return nll, pieces, len(rows), risk
 
 
 def _step(run: Run, count: float, rate: float) -> float:
@@ -212,7 +235,9 @@ def _validate(run: Run, last: bool = False) -> None:
         _say_validation(run, found, better=verdict[2])
         if verdict[2]:
             _save_model(run, averaged, found)
-    value, loss, better = run.machine.share(verdict)
+        if run.watch is not None and verdict[0] is not None:
+            run.stopped = run.watch(verdict[0])
+    (value, loss, better), run.stopped = run.machine.share((verdict, run.stopped))
     state.validated = state.update
     if better:
         state.best, state.best_loss, state.best_update, state.since_best = value, loss, state.update, 0
@@ -315,6 +340,8 @@ def _say_end(run: Run, reason: str) -> None:
 def _over(run: Run) -> str:
     """Why the run is over; empty: it is not."""
     t, state = run.config.train, run.state
+    if run.stopped:
+        return run.stopped
     if run.epochs >= t.epochs:
         return f"train.epochs = {t.epochs:g} is reached"
     if t.steps and state.update >= t.steps:

@@ -22,7 +22,20 @@ TRANSLATED = [
     *(p for p in DOCS if p.parent.name == "docs" and ".zh-CN." not in p.name and p.name not in MADE),
 ]
 BLOCK = re.compile(r"(<!-- test -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
-COMMANDS = ["train", "generate", "chat", "evaluate", "score", "rerank", "check", "export", "recipe", "demo"]
+COMMANDS = [
+    "train",
+    "generate",
+    "chat",
+    "evaluate",
+    "score",
+    "rerank",
+    "check",
+    "tune",
+    "average",
+    "export",
+    "recipe",
+    "demo",
+]
 
 
 def read(path: Path) -> str:

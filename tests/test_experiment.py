@@ -230,6 +230,40 @@ def test_a_model_writes_pairs_for_another(corpora: Path) -> None:
     assert made == [{"source": a, "target": b} for a, b in zip(expected, texts, strict=True) if a.strip()]
 
 
+STARTED = """
+metrics = ["per"]
+[[models]]
+name = "first"
+[[models]]
+name = "risky"
+start = "first"
+[models.config.train]
+risk = "per"
+risk_samples = 3
+steps = 2
+[[scores]]
+name = "all"
+pairs = "all.tsv"
+models = ["risky"]
+[config.data]
+train = ["all.tsv"]
+held_out = 10
+"""
+
+
+def test_a_model_starts_from_another(corpora: Path) -> None:
+    folder, out = written(corpora, STARTED), corpora.parent / "out"
+    results = experiment.run(folder, out, only=["risky"])
+    assert [model["name"] for model in results["models"]] == ["first", "risky"]
+    first, risky = (Seq2Seq.load(out / "models" / name / "seed1") for name in ("first", "risky"))
+    assert risky.config.train.start == str(out / "models" / "first" / "seed1")
+    assert risky.target.to_json() == first.target.to_json() and risky.config.train.risk == "per"
+    text = (folder / "recipe.toml").read_text("utf-8")
+    (folder / "recipe.toml").write_text(text.replace('start = "first"', 'start = "frist"'), "utf-8")
+    with pytest.raises(UserError, match=r"'risky' is to start from 'frist'.*did you mean 'first'"):
+        recipe.load(folder)
+
+
 def test_the_mean_over_models(corpora: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CORPORA, "halves", Corpus(halves, {"begins": begins}))  # type: ignore[dict-item]
     middle = SEVERAL.replace("seeds = [1, 2]", "seeds = [1]").replace("ensemble = 2", "")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import sacrebleu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from noise import sentences
@@ -262,3 +263,14 @@ def test_moses_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "sacremoses", None)
     with pytest.raises(UserError, match="pip install"):
         metrics.moses(["a"], "en")
+
+
+def test_single_sentences_are_scored_as_sacrebleu_does() -> None:
+    outputs, references = sentences(3, 40, 0.4)
+    outputs, references = [*outputs, "a b", "", "c d e"], [*references, ["a b"] * 2, ["a"] * 2, ["f", "g h"]]
+    bleu = [sacrebleu.sentence_bleu(o, group).score for o, group in zip(outputs, references, strict=True)]
+    assert metrics.sentences("bleu", outputs, references).tolist() == pytest.approx(bleu)
+    assert min(bleu) == 0 and max(bleu) == pytest.approx(100) and len(set(bleu)) > 30
+    for name in ("chrf", "exact_match", "wer"):
+        alone = [value(name, [o], [group]) for o, group in zip(outputs, references, strict=True)]
+        assert metrics.sentences(name, outputs, references).tolist() == pytest.approx(alone)

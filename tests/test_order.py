@@ -12,12 +12,15 @@ PACKAGE = Path(__file__).parents[1] / "antiphon"
 ORDER = [
     "errors", "cells", "config", "sizes", "vocabulary", "text", "lines", "corpus", "inspection", "store", "batches",
     "prepare", "engine", "ensemble", "hypothesis", "strategy", "phrases", "search", "writing",
-    "metrics", "significance", "report", "folder",
+    "metrics", "significance", "report", "folder", "average",
     "shortlist", "onnx_engine", "result", "mbr", "nn.dropout", "nn.native", "nn.light", "nn.pointwise", "nn.recurrence",
     "nn.recurrent_attention", "nn.recurrent", "nn.attention", "nn.copying", "nn.encoder", "nn.decoder", "nn.kernels",
     "nn.initialise", "nn.model",
     "torch_engine", "seq2seq", "rerank", "dialogue", "progress", "machine", "optim", "checkpoint", "log",
-    "validate", "run", "train",
+    "validate",
+    "vectors", "start", "risk",
+    "run", "train",
+    "tune",
     "onnx_graph", "onnx_model", "export", "recipe", "fetch", "corpora.measure", "corpora.babi",
     "corpora.deal", "corpora.parts", "corpora.xdailydialog", "pictures", "experiment", "comparison",
     "dates", "demo", "options", "guard", "output", "cli",
@@ -27,7 +30,7 @@ ORDER = [
 RUNTIME = [
     "errors", "cells", "config", "sizes", "vocabulary", "text", "lines", "corpus", "inspection", "store", "batches",
     "prepare", "engine", "ensemble", "hypothesis", "strategy", "phrases", "search", "writing",
-    "metrics", "significance", "report", "folder",
+    "metrics", "significance", "report", "folder", "average",
     "shortlist", "onnx_engine", "result", "mbr", "seq2seq", "progress", "options", "guard", "output", "cli",
 ]  # fmt: skip
 

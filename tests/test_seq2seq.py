@@ -350,19 +350,21 @@ def test_vectors_are_the_decoders_first_state(attending: Seq2Seq) -> None:
 
 
 def test_phrases_are_held_and_kept_out(attending: Seq2Seq) -> None:
-    free = attending.generate(TEXTS, max_length=12)
+    free = attending.generate(TEXTS, min_length=2, max_length=12)
     wanted = [["green river"], [], ["bird", "loudly"]] + [[]] * (len(TEXTS) - 3)
-    held = attending.generate(TEXTS, wanted=wanted, max_length=12)
+    held = attending.generate(TEXTS, wanted=wanted, min_length=2, max_length=12)
     for phrases, result in zip(wanted, held, strict=True):
         assert all(f" {phrase} " in f" {result.text} " for phrase in phrases), result.text
     same(held[3:], free[3:])
     first = [result.text.split()[:1] for result in free]
     assert any(first)
-    kept = attending.generate(TEXTS, unwanted=first, max_length=12)
+    kept = attending.generate(TEXTS, unwanted=first, min_length=2, max_length=12)
     for words, result in zip(first, kept, strict=True):
         assert not set(words) & set(result.text.split())
     streamed = list(
-        attending.stream(iter(TEXTS), wanted=iter(wanted), unwanted=iter([[]] * 10), window=3, max_length=12)
+        attending.stream(
+            iter(TEXTS), wanted=iter(wanted), unwanted=iter([[]] * 10), window=3, min_length=2, max_length=12
+        )
     )
     same(streamed, held)
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from antiphon.nn import native
 
@@ -131,6 +132,23 @@ def cross_entropy(logits: Tensor, bias: Tensor, targets: Tensor, smoothing: floa
     grad.scatter_add_(1, y, grad.new_full((1, 1), smoothing - 1).expand(y.shape))
     logits.copy_(grad)
     return loss, nll
+
+
+def log_p_of(r: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    """log p of each target [N] under the output layer, in nats; arguments as of `plain_output_loss`.
+
+    A chunk's logits are made again for its gradient, so no more than `CHUNK` of them are in memory.
+    """
+
+    def picked(r: Tensor, weight: Tensor, bias: Tensor, y: Tensor) -> Tensor:
+        return F.linear(r, weight, bias).to(bias.dtype).log_softmax(-1).gather(1, y.unsqueeze(1)).squeeze(1)
+
+    rows = chunk_rows(len(weight))
+    parts = [
+        checkpoint(picked, r[i : i + rows], weight, bias, targets[i : i + rows], use_reentrant=False)
+        for i in range(0, len(r), rows)
+    ]
+    return torch.cat(parts) if parts else r.new_zeros(0, dtype=bias.dtype)
 
 
 def output_loss(

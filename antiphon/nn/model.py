@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from antiphon import config
 from antiphon.nn.attention import Attention, Memory, MultiHead
@@ -16,7 +17,7 @@ from antiphon.nn.decoder import Bridge, Named, ParallelDecoder, Readout, Stack, 
 from antiphon.nn.dropout import Dropout
 from antiphon.nn.encoder import Encoder
 from antiphon.nn.initialise import initialise
-from antiphon.nn.kernels import chunk_rows, output_loss
+from antiphon.nn.kernels import chunk_rows, log_p_of, output_loss
 from antiphon.text import BOS, PAD
 
 
@@ -106,6 +107,25 @@ class Model(nn.Module):
         if coverage:
             total = total + coverage * coverage_loss(alpha, real)
         return Loss(total, nll, int(real.sum()))
+
+    def log_p(self, sources: Tensor, targets: Tensor, rows: Tensor) -> Tensor:
+        """log p of targets [N, T] (ending in EOS, padded), each given one of the sources [B, S], in nats. [N]
+
+        Args:
+            sources: source ids; each is read once.
+            targets: target ids.
+            rows: which source each target is for [N].
+        """
+        memory, state = self.encode(sources)
+        memory, state = Memory(*(part[rows] for part in memory)), {name: part[rows] for name, part in state.items()}
+        readout, alpha = self.decoder(self._embed(self.target_embedding, shifted(targets)), state, memory)
+        readout, real = self.dropout_output(readout), targets != PAD
+        found = log_p_of(readout[real], self.output.weight, self.output.bias, targets[real])
+        if self.copier is not None:
+            gate, mass = self.copier.gate(readout)[real], copied(alpha, memory.ids, targets)[real].to(found.dtype)
+            copying = F.logsigmoid(-gate) + mass.clamp_min(torch.finfo(mass.dtype).tiny).log()
+            found = torch.logaddexp(F.logsigmoid(gate) + found, copying)
+        return found.new_zeros(targets.shape).masked_scatter(real, found).sum(1)
 
     @torch.no_grad()
     def guesses(self, sources: Tensor, targets: Tensor) -> Tensor:
