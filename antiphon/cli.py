@@ -650,7 +650,8 @@ def run(
     folder = recipe.find(Path("recipes")).get(name, Path(name))
     with Reporter(quiet) as reporter:
         reporter.console.quiet = not _first()
-        results = experiment.run(folder, out or Path("runs") / folder.name, sets or (), _typed(), reporter, only or ())
+        asked = _typed(leave=("--out", "-o"))
+        results = experiment.run(folder, out or Path("runs") / folder.name, sets or (), asked, reporter, only or ())
     for row in results.get("rows", ()):
         for score in row["scores"]:
             spread = f" ± {score['deviation']:.2f}" if score["deviation"] is not None else ""
@@ -698,11 +699,16 @@ def _config(
     return config.load(preset, files or (), sets or (), {"data": data, "train": begun}, started)
 
 
-def _typed() -> str:
-    """The command line of this process."""
+def _typed(leave: Sequence[str] = ()) -> str:
+    """The command line of this process, without options of one value that are to be left out."""
+    words = list(sys.argv[1:])
+    for option in leave:
+        while option in words:
+            at = words.index(option)
+            del words[at : at + 2]
     processes = os.environ.get("WORLD_SIZE", "1")
     program = ["antiphon"] if processes == "1" else ["torchrun", "--nproc-per-node", processes, "-m", "antiphon.cli"]
-    return shlex.join([*program, *sys.argv[1:]])
+    return shlex.join([*program, *words])
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from statistics import mean
 from typing import Any
 
 from antiphon.errors import UserError
+from antiphon.recipe import RECIPE, load
 
 RESULTS = "results.json"
 HEAD = """# Results
@@ -38,7 +39,10 @@ def page(recipes: Path) -> str:
             application = path.parent.parent.name
             parts.append(f"## {application.capitalize()}")
         try:
-            parts.append(_section(json.loads(path.read_text("utf-8")), f"../recipes/{application}/{path.parent.name}"))
+            results = json.loads(path.read_text("utf-8"))
+            if (path.parent / RECIPE).is_file():  # it may have been written after the run
+                results["tried"] = load(path.parent).tried
+            parts.append(_section(results, f"../recipes/{application}/{path.parent.name}"))
         except (ValueError, KeyError, TypeError) as e:
             raise UserError(f"{path}: not what this version of Antiphon writes ({e!r}); run the recipe again") from e
     return "\n\n".join(parts) + "\n"
