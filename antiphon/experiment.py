@@ -138,13 +138,14 @@ def configured(
 def _data(recipe: Recipe, out: Path, reporter: Reporter) -> dict[str, Path]:
     """Fetch the corpus's files and turn them into pairs; returns where each is, by its name."""
     fetched = {}
+    if recipe.corpus and recipe.corpus not in CORPORA:
+        raise UserError(f"no corpus is called '{recipe.corpus}'{near(recipe.corpus, CORPORA)}")
+    pack = CORPORA[recipe.corpus].pack if recipe.corpus else None
     for name, file in recipe.files.items():
         reporter.show("fetching", 0, None, name)
-        fetched[name] = fetch(name, file, out / "data")
+        fetched[name] = fetch(name, file, out / "data", pack)
     prepared = out / "data" / PREPARED
     if recipe.corpus and not prepared.is_dir():
-        if recipe.corpus not in CORPORA:
-            raise UserError(f"no corpus is called '{recipe.corpus}'{near(recipe.corpus, CORPORA)}")
         reporter.show("preparing", 0, None, recipe.corpus)
         unfinished = Path(tempfile.mkdtemp(dir=out / "data"))
         try:

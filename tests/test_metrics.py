@@ -262,3 +262,12 @@ def test_moses_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "sacremoses", None)
     with pytest.raises(UserError, match="pip install"):
         metrics.moses(["a"], "en")
+
+
+def test_word_error_is_the_share_of_outputs_that_are_not_right() -> None:
+    outputs, references = ["k a t", "d o", "f i"], [["k a t"], ["d o g", "d o"], ["f i ʃ"]]
+    score = metrics.measure(["word_error"], outputs, references)["word_error"]
+    assert score.value == pytest.approx(100 / 3) and not score.higher_is_better
+    assert score.value == pytest.approx(
+        100 - metrics.measure(["exact_match"], outputs, references)["exact_match"].value
+    )

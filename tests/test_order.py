@@ -17,8 +17,10 @@ ORDER = [
     "nn.initialise", "nn.model",
     "torch_engine", "seq2seq", "dialogue", "progress", "machine", "optim", "checkpoint", "log",
     "validate", "run", "train",
-    "onnx_graph", "onnx_model", "export", "recipe", "fetch", "corpora.measure", "corpora.babi",
-    "corpora.deal", "corpora.parts", "corpora.xdailydialog", "pictures", "experiment", "comparison",
+    "onnx_graph", "onnx_model", "export", "recipe", "fetch", "corpora.measure", "corpora.rows", "corpora.rouge",
+    "corpora.aeslc", "corpora.anki", "corpora.babi", "corpora.cmudict", "corpora.deal", "corpora.parts",
+    "corpora.scan", "corpora.scitldr", "corpora.sigmorphon2020", "corpora.small_enja", "corpora.xdailydialog",
+    "pictures", "experiment", "comparison",
     "dates", "demo", "options", "guard", "output", "cli",
 ]  # fmt: skip
 
