@@ -11,7 +11,7 @@ from antiphon.corpora import scitldr
 PAPER = {
     "source": ["We study  cats.", "They sleep a lot."],
     "target": ["Cats sleep.", "A study of cats."],
-    "title": "C",
+    "source_labels": [0, 1],
 }
 
 
@@ -19,6 +19,7 @@ def test_pairs_have_the_first_sentence_and_all_summaries(tmp_path: Path) -> None
     found = prepared("scitldr", {"dev.jsonl": json.dumps(PAPER) + "\n"}, tmp_path, words=5)
     pair = {"source": "We study cats. They sleep", "target": ["Cats sleep.", "A study of cats."]}
     assert found["dev.pairs.jsonl"] == [pair | {"lead": "We study cats."}]
+    assert found["dev.sentences.jsonl"] == [{"source": pair["source"], "target": "They sleep a lot."}]
 
 
 def test_the_baseline_measures_the_first_sentence_whatever_the_output() -> None:
