@@ -217,7 +217,8 @@ def _row(
             reporter.show("scoring", 0, None, f"{row.name}, {name}")
             runs.append(score(recipe, row, group, files))
             _write_outputs(out, row, group, runs[-1].outputs)
-        found.append((_summary(row, name, groups, runs), runs[0]))
+        goals: dict[str, Any] = {"published": {}, "reach": {}} if recipe.average else {}  # they are the mean's
+        found.append((_summary(row.model_copy(update=goals), name, groups, runs), runs[0]))
     return found
 
 
@@ -290,9 +291,7 @@ def _summary(row: Row, name: str, groups: Sequence[Sequence[Trained]], runs: Seq
     for same in zip(*(one.scores for one in runs), strict=True):
         values = [score.value for score in same]
         entry = asdict(same[0]) | {"value": mean(values), "values": values, "deviation": _deviation(values)}
-        entry["published"] = row.published.get(same[0].name, {})
-        entry["reach"] = row.reach.get(same[0].name)
-        scores.append(entry)
+        scores.append(entry | _goals(row, same[0].name))
     return {
         "set": row.name,
         "model": name,
@@ -302,6 +301,10 @@ def _summary(row: Row, name: str, groups: Sequence[Sequence[Trained]], runs: Seq
         "sentences": len(runs[0].outputs),
         "scores": scores,
     }
+
+
+def _goals(row: Row, metric: str) -> dict[str, Any]:
+    return {"published": row.published.get(metric, {}), "reach": row.reach.get(metric)}
 
 
 def _deviation(values: Sequence[float]) -> float | None:
@@ -318,7 +321,8 @@ def _averages(recipe: Recipe, rows: Sequence[dict[str, Any]]) -> list[dict[str, 
         for entries in zip(*(found["scores"] for found in same), strict=True):
             values = [mean(each) for each in zip(*(entry["values"] for entry in entries), strict=True)]
             entry = entries[0] | {"value": mean(values), "values": values, "deviation": _deviation(values)}
-            scores.append(entry | {"signature": f"mean of {len(same)} models|{entry['signature']}"})
+            entry |= _goals(row, entry["name"]) | {"signature": f"mean of {len(same)} models|{entry['signature']}"}
+            scores.append(entry)
         count = sum(found["sentences"] for found in same)
         means.append(same[0] | {"model": f"mean of {len(same)}", "sentences": count, "scores": scores})
     return means
