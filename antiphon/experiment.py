@@ -140,13 +140,14 @@ def configured(
 def _data(recipe: Recipe, out: Path, reporter: Reporter) -> dict[str, Path]:
     """Fetch the corpus's files and turn them into pairs; returns where each is, by its name."""
     fetched = {}
+    if recipe.corpus and recipe.corpus not in CORPORA:
+        raise UserError(f"no corpus is called '{recipe.corpus}'{near(recipe.corpus, CORPORA)}")
+    pack = CORPORA[recipe.corpus].pack if recipe.corpus else None
     for name, file in recipe.files.items():
         reporter.show("fetching", 0, None, name)
-        fetched[name] = fetch(name, file, out / "data")
+        fetched[name] = fetch(name, file, out / "data", pack)
     prepared = out / "data" / PREPARED
     if recipe.corpus and not prepared.is_dir():
-        if recipe.corpus not in CORPORA:
-            raise UserError(f"no corpus is called '{recipe.corpus}'{near(recipe.corpus, CORPORA)}")
         reporter.show("preparing", 0, None, recipe.corpus)
         unfinished = Path(tempfile.mkdtemp(dir=out / "data"))
         try:
@@ -219,7 +220,8 @@ def _row(
             judges = [one for one in trained if one.variant.name == row.rescored_by]
             runs.append(score(recipe, row, group, files, judges))
             _write_outputs(out, row, group, runs[-1].outputs)
-        found.append((_summary(row, name, groups, runs), runs[0]))
+        goals: dict[str, Any] = {"published": {}, "reach": {}} if recipe.average else {}  # they are the mean's
+        found.append((_summary(row.model_copy(update=goals), name, groups, runs), runs[0]))
     return found
 
 
@@ -306,9 +308,7 @@ def _summary(row: Row, name: str, groups: Sequence[Sequence[Trained]], runs: Seq
     for same in zip(*(one.scores for one in runs), strict=True):
         values = [score.value for score in same]
         entry = asdict(same[0]) | {"value": mean(values), "values": values, "deviation": _deviation(values)}
-        entry["published"] = row.published.get(same[0].name, {})
-        entry["reach"] = row.reach.get(same[0].name)
-        scores.append(entry)
+        scores.append(entry | _goals(row, same[0].name))
     return {
         "set": row.name,
         "model": name,
@@ -318,6 +318,10 @@ def _summary(row: Row, name: str, groups: Sequence[Sequence[Trained]], runs: Seq
         "sentences": len(runs[0].outputs),
         "scores": scores,
     }
+
+
+def _goals(row: Row, metric: str) -> dict[str, Any]:
+    return {"published": row.published.get(metric, {}), "reach": row.reach.get(metric)}
 
 
 def _deviation(values: Sequence[float]) -> float | None:
@@ -334,7 +338,8 @@ def _averages(recipe: Recipe, rows: Sequence[dict[str, Any]]) -> list[dict[str, 
         for entries in zip(*(found["scores"] for found in same), strict=True):
             values = [mean(each) for each in zip(*(entry["values"] for entry in entries), strict=True)]
             entry = entries[0] | {"value": mean(values), "values": values, "deviation": _deviation(values)}
-            scores.append(entry | {"signature": f"mean of {len(same)} models|{entry['signature']}"})
+            entry |= _goals(row, entry["name"]) | {"signature": f"mean of {len(same)} models|{entry['signature']}"}
+            scores.append(entry)
         count = sum(found["sentences"] for found in same)
         means.append(same[0] | {"model": f"mean of {len(same)}", "sentences": count, "scores": scores})
     return means

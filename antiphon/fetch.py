@@ -9,21 +9,26 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from antiphon.errors import UserError
 from antiphon.recipe import File
 
+Pack = Callable[[Path, str, Path], None]  # an archive, a path in it, and the file to write
+
 DATA = "ANTIPHON_DATA"  # names a folder of corpora that are here already
 
 
-def fetch(name: str, file: File, folder: Path) -> Path:
+def fetch(name: str, file: File, folder: Path, pack: Pack | None = None) -> Path:
     """Put a corpus's file into a folder.
 
     Args:
         name: what it is called there.
         file: where it comes from, and the checksum of its text.
         folder: made if missing.
+        pack: makes the file where the address is an archive and `file.member` a folder of many small files in it; else
+            the member itself is the file.
 
     Raises:
         UserError: it cannot be had, or its text is not what the recipe was made with.
@@ -38,7 +43,7 @@ def fetch(name: str, file: File, folder: Path) -> Path:
         else:
             _download(file.url, partial)
             if file.member:
-                _take_out(partial, file.member)
+                _take_out(partial, file.member, pack or _unpack)
             if file.column:
                 _keep(partial, file.column)
         partial.replace(path)
@@ -70,6 +75,11 @@ def text(path: Path) -> str:
         return content.read().decode("utf-8")
 
 
+def lines(path: Path) -> list[str]:
+    """A file's lines; other characters that may break a line are text here."""
+    return text(path).removesuffix("\n").split("\n")
+
+
 def _digest(path: Path) -> str:
     """The checksum of a file's text, unpacked."""
     digest = hashlib.sha256()
@@ -90,22 +100,27 @@ def _download(url: str, path: Path) -> None:
         raise UserError(f"{url}: cannot be downloaded: {e}; or set {DATA} to a folder that holds the corpus") from e
 
 
-def _take_out(archive: Path, member: str) -> None:
-    """Replace an archive by one file of it; nothing is unpacked to where the archive says."""
+def _take_out(archive: Path, member: str, take: Pack) -> None:
+    """Replace an archive by what is taken from it; nothing is unpacked to where the archive says."""
     taken = archive.with_name(archive.name + ".member")
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as packed, packed.open(member) as inside, taken.open("wb") as file:
-                shutil.copyfileobj(inside, file)
-        else:
-            with tarfile.open(archive) as tar:
-                content = tar.extractfile(member)
-                if content is None:
-                    raise KeyError(member)
-                with content, taken.open("wb") as file:
-                    shutil.copyfileobj(content, file)
+        take(archive, member, taken)
     except (KeyError, tarfile.TarError, zipfile.BadZipFile) as e:
         archive.unlink()
         taken.unlink(missing_ok=True)
         raise UserError(f"{archive.name}: no file {member} in it: {e}; has the archive changed?") from e
     taken.replace(archive)
+
+
+def _unpack(archive: Path, member: str, out: Path) -> None:
+    """Write one file of a .zip or .tar archive."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as packed, packed.open(member) as inside, out.open("wb") as file:
+            shutil.copyfileobj(inside, file)
+        return
+    with tarfile.open(archive) as tar:
+        content = tar.extractfile(member)
+        if content is None:
+            raise KeyError(member)
+        with content, out.open("wb") as file:
+            shutil.copyfileobj(content, file)

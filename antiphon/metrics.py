@@ -39,6 +39,7 @@ HIGHER_IS_BETTER = {
     "rouge2": True,
     "rougeL": True,
     "exact_match": True,
+    "word_error": False,
     "wer": False,
     "cer": False,
     "per": False,
@@ -97,8 +98,8 @@ def measure(
     Returns:
         A score for each name. BLEU, chrF, TER, ROUGE, exact match and the error rates are all in 0-100 (error rates
         can pass 100). WER and PER are edits of whitespace-separated words or symbols over the reference's number of
-        them, CER of characters; among several references the one with the lowest rate counts. SIGMORPHON's "WER", the
-        share of words not exactly right, is 100 - exact_match.
+        them, CER of characters; among several references the one with the lowest rate counts. `word_error` is what
+        grapheme-to-phoneme tasks such as SIGMORPHON's call WER, the share of words not exactly right.
 
     Raises:
         UserError: no sentences, unequal numbers of them, an unknown metric or tokeniser.
@@ -310,6 +311,11 @@ def _exact_match(outputs: list[str], references: list[list[str]], how: _How) -> 
     return _mean(right, f"exact_match|{_settings(references, how)}")
 
 
+def _word_error(outputs: list[str], references: list[list[str]], how: _How) -> Counts:
+    right = _exact_match(outputs, references, how)
+    return _mean([1 - hit for hit in right.rows[:, 0]], right.signature.replace("exact_match", "word_error"))
+
+
 def _error_rate(
     name: str, symbols: Callable[[str], Sequence[str]]
 ) -> Callable[[list[str], list[list[str]], _How], Counts]:
@@ -347,6 +353,7 @@ _METRICS: dict[str, Callable[[list[str], list[list[str]], _How], Counts]] = {
     "rouge2": _rouge("rouge2"),
     "rougeL": _rouge("rougeL"),
     "exact_match": _exact_match,
+    "word_error": _word_error,
     "wer": _error_rate("wer", str.split),
     "per": _error_rate("per", str.split),
     "cer": _error_rate("cer", str),

@@ -201,8 +201,8 @@ Against = Annotated[Path | None, typer.Option(help="Other outputs to compare wit
 Metric = Annotated[
     list[str] | None,
     typer.Option(
-        help="bleu, chrf, chrf++, ter, rouge1, rouge2, rougeL, exact_match, wer, per or cer; may be repeated. "
-        "Else bleu, chrf and what the model was chosen by."
+        help="bleu, chrf, chrf++, ter, rouge1, rouge2, rougeL, exact_match, word_error, wer, per or cer; may be "
+        "repeated. Else bleu, chrf and what the model was chosen by."
     ),
 ]
 Lowercase = Annotated[bool, typer.Option("--lowercase", help="Ignore case.")]

@@ -48,7 +48,7 @@ def corpora(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def written(corpora: Path, middle: str) -> Path:
     """A recipe of these pairs."""
     folder = corpora.parent / "recipes" / "turn"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256((corpora / "all.tsv").read_bytes()).hexdigest()
     file = f'[files."all.tsv"]\nurl = "file:///nowhere"\nsha256 = "{digest}"\nlocal = "all.tsv"\n'
     (folder / "recipe.toml").write_text(HEAD + middle + TAIL + file, encoding="utf-8")
@@ -187,6 +187,15 @@ def test_models_seeds_and_averages(corpora: Path, monkeypatch: pytest.MonkeyPatc
     outputs = [r.text for r in seed2.generate([item["source"] for item in items])]
     expected = metrics.measure(["per"], outputs, [item["target"] for item in items])["per"].value
     assert warm["scores"][1]["values"][1] == pytest.approx(expected)
+    goals = 'pairs = "{model}.jsonl"\nreach = { per = 1.5 }\npublished = { per = { "Doe 2020" = 2.5 } }\n'
+    text_of = SEVERAL.replace('pairs = "{model}.jsonl"\n', goals, 1)
+    rows = experiment.run(written(corpora, text_of), out)["rows"]
+    both = next(row for row in rows if row["set"] == "all" and row["model"] == "mean of 2")
+    assert both["scores"][1]["values"] == [
+        mean(pair) for pair in zip(*(r["scores"][1]["values"] for r in rows[:2]), strict=True)
+    ]
+    assert both["sentences"] == 125 and both["scores"][1]["published"] == {"Doe 2020": 2.5}
+    assert [row["scores"][1]["reach"] for row in (*rows[:2], both)] == [None, None, 1.5], "the goal is the mean's"
 
 
 WRITTEN = """

@@ -274,3 +274,12 @@ def test_single_sentences_are_scored_as_sacrebleu_does() -> None:
     for name in ("chrf", "exact_match", "wer"):
         alone = [value(name, [o], [group]) for o, group in zip(outputs, references, strict=True)]
         assert metrics.sentences(name, outputs, references).tolist() == pytest.approx(alone)
+
+
+def test_word_error_is_the_share_of_outputs_that_are_not_right() -> None:
+    outputs, references = ["k a t", "d o", "f i"], [["k a t"], ["d o g", "d o"], ["f i ʃ"]]
+    score = metrics.measure(["word_error"], outputs, references)["word_error"]
+    assert score.value == pytest.approx(100 / 3) and not score.higher_is_better
+    assert score.value == pytest.approx(
+        100 - metrics.measure(["exact_match"], outputs, references)["exact_match"].value
+    )

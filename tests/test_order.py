@@ -17,12 +17,11 @@ ORDER = [
     "nn.recurrent_attention", "nn.recurrent", "nn.attention", "nn.copying", "nn.encoder", "nn.decoder", "nn.kernels",
     "nn.initialise", "nn.model",
     "torch_engine", "seq2seq", "rerank", "dialogue", "progress", "machine", "optim", "checkpoint", "log",
-    "validate",
-    "vectors", "start", "risk",
-    "run", "train",
-    "tune",
-    "onnx_graph", "onnx_model", "export", "recipe", "fetch", "corpora.measure", "corpora.babi",
-    "corpora.deal", "corpora.parts", "corpora.xdailydialog", "pictures", "experiment", "comparison",
+    "validate", "vectors", "start", "risk", "run", "train", "tune",
+    "onnx_graph", "onnx_model", "export", "recipe", "fetch", "corpora.measure", "corpora.rows", "corpora.rouge",
+    "corpora.aeslc", "corpora.anki", "corpora.babi", "corpora.cmudict", "corpora.deal", "corpora.parts",
+    "corpora.scan", "corpora.scitldr", "corpora.sigmorphon2020", "corpora.small_enja", "corpora.xdailydialog",
+    "pictures", "experiment", "comparison",
     "dates", "demo", "options", "guard", "output", "cli",
 ]  # fmt: skip
 

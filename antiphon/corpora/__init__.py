@@ -5,9 +5,22 @@ A module has `prepare`, which writes pairs as JSON lines into a folder, and `MEA
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
-from antiphon.corpora import babi, deal, parts, xdailydialog
+from antiphon.corpora import (
+    aeslc,
+    anki,
+    babi,
+    cmudict,
+    deal,
+    parts,
+    scan,
+    scitldr,
+    sigmorphon2020,
+    small_enja,
+    xdailydialog,
+)
 from antiphon.corpora.measure import Measure
 
 
@@ -16,11 +29,19 @@ class Corpus(NamedTuple):
 
     prepare: Callable[..., None]  # the fetched files by name, the folder to write into, the recipe's own arguments
     measures: dict[str, Measure]
+    pack: Callable[[Path, str, Path], None] | None = None  # an archive's folder of many small files to one file
 
 
 CORPORA: dict[str, Corpus] = {
+    "aeslc": Corpus(aeslc.prepare, aeslc.MEASURES, aeslc.pack),
+    "anki": Corpus(anki.prepare, {}),
     "babi": Corpus(babi.prepare, babi.MEASURES),
+    "cmudict": Corpus(cmudict.prepare, {}),
     "deal": Corpus(deal.prepare, {}),
     "parts": Corpus(parts.prepare, {}),
+    "scan": Corpus(scan.prepare, {}),
+    "scitldr": Corpus(scitldr.prepare, scitldr.MEASURES),
+    "sigmorphon2020": Corpus(sigmorphon2020.prepare, {}),
+    "small_enja": Corpus(small_enja.prepare, {}),
     "xdailydialog": Corpus(xdailydialog.prepare, xdailydialog.MEASURES),
 }
