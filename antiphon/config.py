@@ -72,6 +72,15 @@ class Text(Section):
     lowercase: bool = option(False, "lower case after normalisation")
     byte_fallback: bool = option(True, "write unseen characters as bytes instead of <unk> (bpe and unigram)")
     symbols: list[str] = option([], "pieces never cut, such as language tags: `<2de>`")
+    slots: list[str] = option(
+        [],
+        "slots whose values are replaced by marks in both texts, `<name>`, and put back into outputs; sources have them "
+        "as `name[The Mill], near[The Inn]` or `inform(name='The Mill';near='The Inn')`",
+    )
+    slot_constants: list[str] = option(
+        ["none", "yes", "no", "true", "false", "dontcare", "dont_care", "?"],
+        "values of slots that say something themselves and stay as they are",
+    )
     dropout: Rate = option(0.0, "BPE-dropout in training (Provilkov 2020): chance that a merge is skipped")
     dropout_copies: Count = option(
         8, "differently cut copies of the corpus that BPE-dropout cycles through, one an epoch"

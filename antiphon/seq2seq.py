@@ -6,7 +6,7 @@ Shapes: S source pieces, EOS counted; U output pieces.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from numbers import Integral, Real
 from pathlib import Path
@@ -26,6 +26,7 @@ from antiphon.hypothesis import Hypothesis, Options
 from antiphon.onnx_engine import Listed, OnnxEngine
 from antiphon.result import Candidate, Result
 from antiphon.shortlist import Shortlist
+from antiphon.slots import Delexicalised, Slots
 from antiphon.text import EOS, Pieces, Tokenizer
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class _Job(NamedTuple):
     """A text on its way to a result."""
 
     number: int  # its place in the whole input
-    text: str
+    text: Delexicalised
     source: list[int]  # as far as it is read
     truncated: bool
     prefix: list[int]
@@ -65,6 +66,11 @@ class Seq2Seq:
     source: Tokenizer
     target: Tokenizer
     shortlist: Shortlist | None = None  # outputs keep to it, if there is one and the engine is ONNX Runtime's
+
+    @cached_property
+    def slots(self) -> Slots:
+        """The slots whose values are marks in what the model reads and writes."""
+        return Slots(self.config.text.slots, self.config.text.slot_constants)
 
     @classmethod
     def load(
@@ -212,7 +218,7 @@ class Seq2Seq:
             raise UserError(f"{len(sources)} sources and {len(targets)} targets: give one target for each source")
         chosen = self._options(options)
         jobs = self._jobs(sources, [""] * len(sources), 0)
-        ids = self.target.encode_ids(targets)
+        ids = self.target.encode_ids([job.text.hide(text) for job, text in zip(jobs, targets, strict=True)])
         batches = _budgeted([(len(job.source) + 1, len(row) + 1) for job, row in zip(jobs, ids, strict=True)])
 
         def scored(rows: list[int]) -> list[Hypothesis]:
@@ -275,7 +281,7 @@ class Seq2Seq:
             for some, found in zip(batches, self._mapped(partial(self._search, sample, options), batches), strict=True):
                 written = self.target.decode_all([hypotheses[0].ids for hypotheses in found])
                 for job, text, hypotheses in zip(some, written, found, strict=True):
-                    results[job.number] = self._result(job, text, hypotheses)
+                    results[job.number] = self._result(job, job.text.fill(text), hypotheses)
             yield from (results[job.number] for job in jobs)
             begin += len(ahead)
         if prefixes is not None and next(prefixes, None) is not None:
@@ -284,11 +290,13 @@ class Seq2Seq:
     def _jobs(self, texts: Sequence[str], prefixes: Sequence[str], begin: int) -> list[_Job]:
         """Cut texts into pieces; of blank ones nothing is left. `begin`: the number of the first."""
         most = self.config.data.max_source_length
-        sources = self.source.encode_ids([text if text.strip() else "" for text in texts])
-        forced = self.target.encode_ids([prefix.rstrip() for prefix in prefixes])
+        hidden = [self.slots.read(text if text.strip() else "") for text in texts]
+        sources = self.source.encode_ids([text.text for text in hidden])
+        pairs = zip(hidden, prefixes, strict=True)
+        forced = self.target.encode_ids([text.hide(prefix.rstrip()) for text, prefix in pairs])
         return [
             _Job(number, text, source[:most], len(source) > most, prefix)
-            for number, (text, source, prefix) in enumerate(zip(texts, sources, forced, strict=True), start=begin)
+            for number, (text, source, prefix) in enumerate(zip(hidden, sources, forced, strict=True), start=begin)
         ]
 
     def _mapped(self, function: Callable[[T], R], batches: Sequence[T]) -> Iterator[R]:
@@ -324,12 +332,12 @@ class Seq2Seq:
             partial(self.target.pieces, first.ids),
             partial(_cut, self.source, job.text, self.config.data.max_source_length),
             job.truncated,
-            [self._candidate(hypothesis) for hypothesis in others],
+            [self._candidate(job, hypothesis) for hypothesis in others],
         )
 
-    def _candidate(self, found: Hypothesis) -> Candidate:
+    def _candidate(self, job: _Job, found: Hypothesis) -> Candidate:
         return Candidate(
-            self.target.decode(found.ids),
+            job.text.fill(self.target.decode(found.ids)),
             found.score,
             found.log_prob,
             found.token_log_probs.tolist(),
@@ -354,10 +362,10 @@ def _shared(work: Sequence[_Job], batch: int, workers: int) -> list[Sequence[_Jo
     return [work[begin : begin + size] for begin in range(0, len(work), size)]
 
 
-def _cut(tokenizer: Tokenizer, text: str, most: int) -> Pieces:
-    """The pieces of a source, as far as they are read."""
-    source = tokenizer.encode(text)
-    return Pieces(source.ids[:most], source.pieces[:most], source.offsets[:most])
+def _cut(tokenizer: Tokenizer, text: Delexicalised, most: int) -> Pieces:
+    """The pieces of a source, as far as they are read; their places are those in the raw text."""
+    source = tokenizer.encode(text.text)
+    return Pieces(source.ids[:most], source.pieces[:most], [text.raw_span(span) for span in source.offsets[:most]])
 
 
 def _budgeted(lengths: Sequence[tuple[int, int]]) -> list[list[int]]:

@@ -196,7 +196,7 @@ def test_bad_records_do_not_stop_the_reading(tmp_path: Path) -> None:
     found = list(records(spec))
     assert [r.kind for r in found] == ["", "nul", "utf8", "columns", "", "", ""]
     assert [r.place.rpartition(":")[2] for r in found] == list("1234567")
-    assert found[-3:] == [("", "", spec, 5, "", ""), ("c", "d", spec, 6, "", ""), ("", "e", spec, 7, "", "")]
+    assert [r[:6] for r in found[-3:]] == [("", "", spec, 5, "", ""), ("c", "d", spec, 6, "", ""), ("", "e", spec, 7, "", "")]
 
 
 def test_bad_lines_of_either_aligned_file_are_placed_in_it(tmp_path: Path) -> None:

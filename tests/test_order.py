@@ -10,7 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "antiphon"
 
 ORDER = [
-    "errors", "cells", "config", "sizes", "vocabulary", "text", "lines", "corpus", "inspection", "store", "batches",
+    "errors", "cells", "config", "sizes", "vocabulary", "text", "slots", "lines", "corpus",
+    "inspection", "store", "batches",
     "prepare", "engine", "ensemble", "hypothesis", "search", "writing", "metrics", "significance", "report", "folder",
     "shortlist", "onnx_engine", "result", "nn.dropout", "nn.native", "nn.light", "nn.pointwise", "nn.recurrence",
     "nn.recurrent_attention", "nn.recurrent", "nn.attention", "nn.copying", "nn.encoder", "nn.decoder", "nn.kernels",
@@ -24,7 +25,8 @@ ORDER = [
 
 # What a user of a trained model imports; it must not need the extra `train`.
 RUNTIME = [
-    "errors", "cells", "config", "sizes", "vocabulary", "text", "lines", "corpus", "inspection", "store", "batches",
+    "errors", "cells", "config", "sizes", "vocabulary", "text", "slots", "lines", "corpus",
+    "inspection", "store", "batches",
     "prepare", "engine", "ensemble", "hypothesis", "search", "writing", "metrics", "significance", "report", "folder",
     "shortlist", "onnx_engine", "result", "seq2seq", "progress", "options", "guard", "output", "cli",
 ]  # fmt: skip
