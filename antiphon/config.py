@@ -74,7 +74,7 @@ class Text(Section):
     symbols: list[str] = option([], "pieces never cut, such as language tags: `<2de>`")
     slots: list[str] = option(
         [],
-        "slots whose values are replaced by marks in both texts, `<name>`, and put back into outputs; sources have them "
+        "slots whose values become marks in both texts, `<name>`, and are put back into outputs; sources have them "
         "as `name[The Mill], near[The Inn]` or `inform(name='The Mill';near='The Inn')`",
     )
     slot_constants: list[str] = option(

@@ -146,7 +146,7 @@ def _kind(path: str) -> str:
     return SUFFIXES.get(_suffix(path), "tsv")
 
 
-def _record(file: str, line: Line, source: str, target: str = "", others: tuple[str, ...] = ()) -> Record:
+def _record(file: str, line: Line, source: str, target: str = "", *others: str) -> Record:
     if line.kind:
         return Record(source, target, file, line.number, line.kind, line.problem)
     if any("\0" in text for text in (source, target, *others)):
@@ -319,7 +319,7 @@ def _from_object(file: str, number: int, value: Any, fields: Sequence[str]) -> R
                 return _bad(file, number, "utf8", f"field '{field}' has half a surrogate pair, which is no character")
         texts.append(several[0])
         others = tuple(several[1:])
-    return _record(file, Line("", number), texts[0], texts[-1] if len(texts) > 1 else "", others)
+    return _record(file, Line("", number), *texts, *others)
 
 
 def _dig(value: Any, path: str) -> Any:

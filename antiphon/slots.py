@@ -96,7 +96,9 @@ class Slots:
     def __init__(self, names: Sequence[str], constants: Iterable[str] = ()) -> None:
         for name in names:
             if not re.fullmatch(r"[^\W_](?:[\w -]*\w)?", name):
-                raise UserError(f"text.slots: '{name}' must be letters, digits, - and single words, such as price range")
+                raise UserError(
+                    f"text.slots: '{name}' must be letters, digits, - and single words, such as price range"
+                )
         self.names = list(names)
         self.constants = {_plain(value) for value in constants}
 

@@ -18,8 +18,9 @@ ORDER = [
     "nn.initialise", "nn.model",
     "torch_engine", "seq2seq", "rerank", "dialogue", "progress", "machine", "optim", "checkpoint", "log",
     "validate", "run", "train",
-    "onnx_graph", "onnx_model", "export", "recipe", "fetch", "corpora.measure", "corpora.babi",
-    "corpora.deal", "corpora.parts", "corpora.xdailydialog", "pictures", "experiment", "comparison",
+    "onnx_graph", "onnx_model", "export", "recipe", "fetch", "multireference", "tones", "corpora.measure",
+    "corpora.babi", "corpora.couplets", "corpora.deal", "corpora.e2e", "corpora.parts", "corpora.rnnlg",
+    "corpora.xdailydialog", "pictures", "experiment", "comparison",
     "dates", "demo", "options", "guard", "output", "cli",
 ]  # fmt: skip
 

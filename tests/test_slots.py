@@ -23,7 +23,10 @@ SLOTS = Slots(["name", "near", "price range"], ["dontcare", "Yes"])
         ("food[Thai], name[ The Owl ]", "food[Thai], name[ <name> ]"),
         ("inform(name='The Owl';near=Quay 9)", "inform(name='<name>';near=<near>)"),
         ('inform(price range="9, or 10",near=b)', 'inform(price range="<price_range>",near=<near>)'),
-        ("inform(name=a, black , b;near=c, price range=d)", "inform(name=<name>;near=<near>, price range=<price_range>)"),
+        (
+            "inform(name=a, black , b;near=c, price range=d)",
+            "inform(name=<name>;near=<near>, price range=<price_range>)",
+        ),
         ("compare(name=a;name=b;name=c;name=d)", "compare(name=<name>;name=<name:2>;name=<name:3>;name=d)"),
         ("inform(name=dontcare;near=YES)", "inform(name=dontcare;near=YES)"),
         ("name[], near[ ]", "name[], near[ ]"),
@@ -106,7 +109,7 @@ def model(folder: Path) -> config.Config:
 
 
 def test_training_and_generating_use_the_marks_by_themselves(tmp_path: Path) -> None:
-    outcome, told = run(tmp_path, model(tmp_path))
+    outcome, _ = run(tmp_path, model(tmp_path))
     opened = Seq2Seq.load(outcome.model)
     assert "<name>" in opened.source.encode("<name>").pieces and "Elk" not in opened.target.to_json()
     unseen = "name[Zebu 7], food[x]"

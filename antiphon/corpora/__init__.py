@@ -1,26 +1,29 @@
 """Corpora that need more than reading: from their official files to pairs, and the measures that go with them.
 
 A module has `prepare`, which writes pairs as JSON lines into a folder, and `MEASURES`, by the names that a recipe's
-`metrics` may have.
+`metrics` may have. It may also count the faults of an output, by which outputs are reranked.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from antiphon.corpora import babi, deal, parts, xdailydialog
-from antiphon.corpora.measure import Measure
+from antiphon.corpora import babi, deal, e2e, parts, rnnlg, xdailydialog
+from antiphon.corpora.measure import Faults, Measure
 
 
 class Corpus(NamedTuple):
     """What a recipe's `corpus` names."""
 
     prepare: Callable[..., None]  # the fetched files by name, the folder to write into, the recipe's own arguments
-    measures: dict[str, Measure]
+    measures: Mapping[str, Measure]
+    faults: Faults | None = None  # what a row's `rerank` counts
 
 
 CORPORA: dict[str, Corpus] = {
     "babi": Corpus(babi.prepare, babi.MEASURES),
     "deal": Corpus(deal.prepare, {}),
+    "e2e": Corpus(e2e.prepare, e2e.MEASURES, e2e.faults),
     "parts": Corpus(parts.prepare, {}),
+    "rnnlg": Corpus(rnnlg.prepare, rnnlg.MEASURES, rnnlg.faults),
     "xdailydialog": Corpus(xdailydialog.prepare, xdailydialog.MEASURES),
 }
