@@ -7,7 +7,7 @@ A module has `prepare`, which writes pairs as JSON lines into a folder, and `MEA
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from antiphon.corpora import babi, deal, e2e, parts, rnnlg, xdailydialog
+from antiphon.corpora import babi, couplets, deal, e2e, parts, rnnlg, xdailydialog
 from antiphon.corpora.measure import Faults, Measure
 
 
@@ -21,6 +21,7 @@ class Corpus(NamedTuple):
 
 CORPORA: dict[str, Corpus] = {
     "babi": Corpus(babi.prepare, babi.MEASURES),
+    "couplets": Corpus(couplets.prepare, couplets.MEASURES, couplets.faults),
     "deal": Corpus(deal.prepare, {}),
     "e2e": Corpus(e2e.prepare, e2e.MEASURES, e2e.faults),
     "parts": Corpus(parts.prepare, {}),
