@@ -16,7 +16,7 @@ class Corpus(NamedTuple):
 
     prepare: Callable[..., None]  # the fetched files by name, the folder to write into, the recipe's own arguments
     measures: Mapping[str, Measure]
-    faults: Faults | None = None  # what a row's `rerank` counts
+    faults: Faults | None = None  # what a row's `faults` counts
 
 
 CORPORA: dict[str, Corpus] = {
