@@ -39,6 +39,23 @@ def test_measures_take_all_references() -> None:
         assert e2e.MEASURES[name](items, ["It is Bo."]).value == pytest.approx(100)
 
 
+@pytest.mark.parametrize(
+    ("output", "wrong"),
+    [
+        ("Bo is a cheap pub by the river, near The Owl.", 0),
+        ("Near the owl, Bo is an inexpensive pub at the riverside.", 0),
+        ("Bo is a pub by the river near The Owl.", 1),  # no price
+        ("A cheap restaurant in the city centre near The Owl.", 3),  # no name, no pub, another area
+        ("Bo is a cheap family-friendly pub by the river near The Owl, rated 5 out of 5.", 2),
+        ("Bo is a cheap pub by the river near <near>.", 2),
+    ],
+)
+def test_faults_are_slots_missed_or_added(output: str, wrong: int) -> None:
+    item = {"source": "name[Bo], eatType[pub], priceRange[cheap], area[riverside], near[The Owl]"}
+    assert e2e.faults(item, output) == wrong
+    assert e2e.MEASURES["slot_faults"]([item, item], [output, output]).value == wrong
+
+
 @pytest.mark.skipif("ANTIPHON_DATA" not in os.environ, reason="ANTIPHON_DATA names no folder of corpora")
 def test_the_real_files(tmp_path: Path) -> None:
     folder = Path(os.environ["ANTIPHON_DATA"]) / "e2e_nlg"

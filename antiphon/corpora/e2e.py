@@ -98,6 +98,12 @@ def faults(item: Mapping[str, Any], output: str) -> float:
     return float(wrong)
 
 
+def slot_faults(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> Score:
+    """Slots missed or added, by the rules of `faults`, an output."""
+    total = sum(faults(item, output) for item, output in zip(items, outputs, strict=True))
+    return Score("slot_faults", total / len(outputs), "slot_faults|rules|an output", False)
+
+
 def _official(
     measure: Callable[[Sequence[str], Sequence[Sequence[str]]], Score],
 ) -> Callable[[Sequence[Mapping[str, Any]], Sequence[str]], Score]:
@@ -110,4 +116,5 @@ MEASURES = {
     "meteor": _official(multireference.meteor),
     "rouge_l": _official(multireference.rouge_l),
     "cider": _official(multireference.cider),
+    "slot_faults": slot_faults,
 }
