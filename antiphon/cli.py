@@ -332,7 +332,7 @@ def evaluate(
     from antiphon import corpus, metrics, significance
 
     pairs = list(corpus.read(data, source or "", target or "")) if data else []
-    wanted = _references(references) if references else [[pair.target] for pair in pairs]
+    wanted = _references(references) if references else [pair.references for pair in pairs]
     other = _sentences(against, len(wanted)) if against else []
     names = list(metric or ("bleu", "chrf"))
     how: dict[str, Any] = {"lowercase": lowercase, "tokenize": tokenize, "language": language}

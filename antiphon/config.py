@@ -78,6 +78,15 @@ class Text(Section):
         "keep",
         "where training starts from a model: `keep` its vocabulary, or `learn` one from the new data and map the rows",
     )
+    slots: list[str] = option(
+        [],
+        "slots whose values become marks in both texts, `<name>`, and are put back into outputs; sources have them "
+        "as `name[The Mill], near[The Inn]` or `inform(name='The Mill';near='The Inn')`",
+    )
+    slot_constants: list[str] = option(
+        ["none", "yes", "no", "true", "false", "dontcare", "dont_care", "?"],
+        "values of slots that say something themselves and stay as they are",
+    )
     dropout: Rate = option(0.0, "BPE-dropout in training (Provilkov 2020): chance that a merge is skipped")
     dropout_copies: Count = option(
         8, "differently cut copies of the corpus that BPE-dropout cycles through, one an epoch"

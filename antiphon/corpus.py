@@ -30,11 +30,25 @@ Kind = Literal["", "utf8", "nul", "columns", "format", "unequal", "corrupt"]
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl", ".ndjson": "jsonl", ".tsv": "tsv"}
 
 
-class Pair(NamedTuple):
-    """A source text and its target."""
-
+class _Pair(NamedTuple):
     source: str
     target: str
+
+
+class Pair(_Pair):
+    """A source text and its target. Further references ride along: a pair with them is still a tuple of two."""
+
+    others: tuple[str, ...]
+
+    def __new__(cls, source: str, target: str, others: Sequence[str] = ()) -> "Pair":
+        pair = super().__new__(cls, source, target)
+        pair.others = tuple(others)
+        return pair
+
+    @property
+    def references(self) -> list[str]:
+        """All texts that are right: the target, which training takes, and the others."""
+        return [self.target, *self.others]
 
 
 class Record(NamedTuple):
@@ -46,6 +60,7 @@ class Record(NamedTuple):
     line: int  # from 1
     kind: Kind = ""  # "": nothing is wrong
     problem: str = ""  # what is wrong and what to do, in words
+    others: tuple[str, ...] = ()  # further references beside the target
 
     @property
     def place(self) -> str:
@@ -64,7 +79,7 @@ def read(spec: str, source: str = "", target: str = "") -> Iterator[Pair]:
         UserError: at the first thing that cannot be read, with file and line; when there is no pair at all.
     """
     for r in _sound(spec, records(spec, source, target)):
-        yield Pair(r.source, r.target)
+        yield Pair(r.source, r.target, r.others)
 
 
 def read_sources(spec: str, source: str = "") -> Iterator[str]:
@@ -131,12 +146,12 @@ def _kind(path: str) -> str:
     return SUFFIXES.get(_suffix(path), "tsv")
 
 
-def _record(file: str, line: Line, source: str, target: str = "") -> Record:
+def _record(file: str, line: Line, source: str, target: str = "", *others: str) -> Record:
     if line.kind:
         return Record(source, target, file, line.number, line.kind, line.problem)
-    if "\0" in source or "\0" in target:
+    if any("\0" in text for text in (source, target, *others)):
         return Record(source, target, file, line.number, "nul", "a NUL character in the text; remove it: tr -d '\\000'")
-    return Record(source, target, file, line.number)
+    return Record(source, target, file, line.number, others=others)
 
 
 def _bad(file: str, line: int, kind: Kind, problem: str) -> Record:
@@ -288,21 +303,23 @@ def _from_object(file: str, number: int, value: Any, fields: Sequence[str]) -> R
     if not isinstance(value, dict):
         advice = "; write a JSON array as lines with: jq -c '.[]'" if isinstance(value, list) else ""
         return _bad(file, number, "format", f"a {_json_type(value)} where an object is needed{advice}")
-    texts = []
+    texts: list[str] = []
+    others: tuple[str, ...] = ()
     for field in fields:
         try:
             text = _dig(value, field)
         except KeyError:
             known = list(_names(value))
             return _bad(file, number, "columns", f"no field '{field}'{near(field, known)}")
-        if isinstance(text, list) and text:  # several references: the first is the target
-            text = text[0]
-        if not isinstance(text, str):
-            return _bad(file, number, "columns", f"field '{field}' is a {_json_type(text)}, not a string")
-        if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
-            return _bad(file, number, "utf8", f"field '{field}' has half a surrogate pair, which is no character")
-        texts.append(text)
-    return _record(file, Line("", number), *texts)
+        several = text if isinstance(text, list) and text else [text]  # references: the first is the target
+        for one in several:
+            if not isinstance(one, str):
+                return _bad(file, number, "columns", f"field '{field}' is a {_json_type(one)}, not a string")
+            if not one.isascii() and any("\ud800" <= c <= "\udfff" for c in one):
+                return _bad(file, number, "utf8", f"field '{field}' has half a surrogate pair, which is no character")
+        texts.append(several[0])
+        others = tuple(several[1:])
+    return _record(file, Line("", number), *texts, *others)
 
 
 def _dig(value: Any, path: str) -> Any:

@@ -27,7 +27,8 @@ from antiphon.machine import processor
 from antiphon.metrics import Score
 from antiphon.progress import Reporter
 from antiphon.recipe import Picture, Recipe, Row, Variant, Written, load
-from antiphon.seq2seq import Result, Seq2Seq
+from antiphon.result import Candidate, Result
+from antiphon.seq2seq import Seq2Seq
 from antiphon.train import Outcome, train
 
 RESULTS = "results.json"
@@ -231,19 +232,39 @@ def score(
     """Generate from one set, let the judges choose again if there are any, and measure."""
     model = opened([one.outcome.model for one in group])
     data = model.config.data
-    items = examples(_at(row.pairs, group[0].variant.name, files), data.source, data.target)
-    sources, references = zip(*(_pair(item, data.source, data.target) for item in items), strict=True)
-    results = model.generate(list(sources), sample=row.sample, **row.search)
-    outputs = _chosen_again(row, list(sources), results, judges) if judges else [result.text for result in results]
+    given = examples(_at(row.pairs, group[0].variant.name, files), data.source, data.target)
+    texts = [_pair(item, data.source, data.target)[0] for item in given]
+    results = model.generate(texts, sample=row.sample, **row.search)
+    if judges:
+        ranked = [[text] for text in _chosen_again(row, texts, results, judges)]
+    else:
+        ranked = [_ranked(recipe, row, item, result) for item, result in zip(given, results, strict=True)]
+    outputs = [text for some in ranked for text in some]
+    items = [item for item, some in zip(given, ranked, strict=True) for _ in some]  # one for each output
+    pairs = [_pair(item, data.source, data.target) for item in items]
+    sources, references = [source for source, _ in pairs], [wanted for _, wanted in pairs]
     scores = [
-        _measured(name, recipe, row, model, items, list(sources), list(references), outputs)
+        _measured(name, recipe, row, model, items, sources, references, outputs)
         for name in row.metrics or recipe.metrics
     ]
     if row.tokenised:
         tokens = list(read_lines(files[row.tokenised]))
         found = metrics.tokenised_bleu(metrics.moses(outputs, row.language), tokens)
         scores.append(Score("tokenised bleu", found.value, found.signature, True, found.note))
-    return Scored(list(sources), list(references), outputs, scores)
+    return Scored(sources, references, outputs, scores)
+
+
+def _ranked(recipe: Recipe, row: Row, item: Mapping[str, Any], result: Result) -> list[str]:
+    """The best outputs of a source, where their scores are lessened by what is wrong with them."""
+    candidates: list[Result | Candidate] = [result, *result.candidates]
+    found: dict[str, Result | Candidate] = {}
+    for one in candidates:
+        found.setdefault(one.text, one)
+    ranked = list(found.values())
+    faults = CORPORA[recipe.corpus].faults if recipe.corpus else None
+    if row.faults and faults:
+        ranked.sort(key=lambda one: (not one.finished, row.faults * faults(item, one.text) - one.score))
+    return [one.text for one in ranked[: row.top]]
 
 
 def _chosen_again(row: Row, sources: Sequence[str], results: Sequence[Result], judges: Sequence[Trained]) -> list[str]:

@@ -167,7 +167,12 @@ def _aligned(model: Seq2Seq, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple
     pairs = iter(pairs)
     while some := list(islice(pairs, ALIGNED)):
         sources, targets = zip(*some, strict=True)
-        cut = zip(model.source.encode_ids(sources), model.target.encode_ids(targets), strict=True)
+        hidden = [model.slots.read(source) for source in sources]
+        cut = zip(
+            model.source.encode_ids([text.text for text in hidden]),
+            model.target.encode_ids([text.hide(target) for text, target in zip(hidden, targets, strict=True)]),
+            strict=True,
+        )
         for (source, target), result in zip(cut, model.score(sources, targets), strict=True):
             assert result.attention is not None  # `export` has seen to it
             looked = result.attention[: len(target)].argmax(axis=1)  # the last column is EOS's

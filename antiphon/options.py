@@ -192,7 +192,10 @@ Listed = Annotated[
 # evaluate
 
 MeasuredModel = Annotated[Path | None, typer.Argument(help="Model folder whose outputs are measured.")]
-TestPairs = Annotated[str, typer.Option(help="Test pairs, named as --train names them in `antiphon train`.")]
+TestPairs = Annotated[
+    str,
+    typer.Option(help="Test pairs, named as --train names them in `antiphon train`. All references of a target count."),
+]
 Hypotheses = Annotated[Path | None, typer.Option(help="Outputs to measure, one a line, instead of a model's.")]
 References = Annotated[
     list[Path] | None, typer.Option(help="References, one a line, instead of the targets. May be repeated.")

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from antiphon import store
-from antiphon.config import Config, Data
+from antiphon.config import Config, Data, Text
 from antiphon.corpus import Pair, read, records
 from antiphon.errors import UserError
+from antiphon.slots import Slots
 from antiphon.store import Store
 from antiphon.text import Tokenizer
 
@@ -111,6 +112,8 @@ def _origin(data: Data, config: Config, state: dict[str, Any] | None) -> dict[st
         options["train.start"] = config.train.start
     if data.valid:
         del options["data.held_out"]
+    if not config.text.slots:
+        del options["text.slots"], options["text.slot_constants"]
     if config.text.dropout:
         options["train.seed"] = config.train.seed
     else:
@@ -260,6 +263,7 @@ def _prepare(
     vocabulary: Callable[[], tuple[Tokenizer, Tokenizer]] | None,
 ) -> Prepared:
     data, text = config.data, config.text
+    slots = Slots(text.slots, text.slot_constants)
     pairs = _counted(_read(data, "train"), "reading", None, report)
     survey = _survey(pairs, 0 if data.valid else data.held_out)
     valid = list(filter(_has_text, _read(data, "valid"))) if data.valid else list(survey.held.values())
@@ -268,13 +272,14 @@ def _prepare(
 
     def training(stage: str) -> Iterator[Pair]:
         kept = (pair for pair in _read(data, "train") if not survey.held or _hash(pair) not in survey.held)
-        return _counted(kept, stage, survey.pairs, report)
+        return _counted(map(partial(_delexicalised, slots), kept), stage, survey.pairs, report)
 
     learn = vocabulary or partial(_learn, config, partial(training, "learning the vocabulary"))
     source, target = learn()
     for name, tokenizer in zip(_tokenizer_names(text.joint), (source, target), strict=False):
         _write(folder / name, tokenizer.to_json())
-    _write(folder / VALID, "".join(json.dumps(pair._asdict(), ensure_ascii=False) + "\n" for pair in valid))
+    rows = ({"source": pair.source, "target": pair.references} for pair in valid)
+    _write(folder / VALID, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     store.build(
         folder / "train",
         training("tokenising"),
@@ -300,10 +305,15 @@ def _load(folder: Path, state: dict[str, Any]) -> Prepared:
     if train.fingerprint != state["fingerprint"]:
         raise UserError(f"{train.folder}: belongs to other data than {folder / STATE}; delete {folder} to start again")
     try:
-        valid = [Pair(**json.loads(line)) for line in _read_text(folder / VALID).split("\n") if line]
-    except (ValueError, TypeError) as e:
+        valid = [_from_row(json.loads(line)) for line in _read_text(folder / VALID).split("\n") if line]
+    except (ValueError, TypeError, KeyError, IndexError) as e:
         raise UserError(f"{folder / VALID}: damaged ({e}); delete {folder} to start again") from e
     return Prepared(train, valid, tokenizers[0], tokenizers[-1], state["pairs"])
+
+
+def _from_row(row: dict[str, Any]) -> Pair:
+    first, *others = [row["target"]] if isinstance(row["target"], str) else row["target"]
+    return Pair(row["source"], first, others)
 
 
 def _tokenizer_names(joint: bool) -> list[str]:
@@ -389,7 +399,7 @@ def _check_survey(survey: _Survey, data: Data, valid: list[Pair]) -> None:
 
 def _learn(config: Config, pairs: Callable[[], Iterator[Pair]]) -> tuple[Tokenizer, Tokenizer]:
     """Learn the vocabulary, or both; the tokenizer draws its own sample of a large corpus."""
-    text = config.text
+    text = _with_marks(config.text)
     if text.joint:
         tokenizer = Tokenizer.train((line for pair in pairs() for line in pair), text, text.size)
         return tokenizer, tokenizer
@@ -397,9 +407,19 @@ def _learn(config: Config, pairs: Callable[[], Iterator[Pair]]) -> tuple[Tokeniz
     return source, Tokenizer.train((pair.target for pair in pairs()), text, text.size)
 
 
+def _with_marks(text: Text) -> Text:
+    """The options of a vocabulary in which the slots' marks are symbols."""
+    return text.model_copy(update={"symbols": [*text.symbols, *Slots(text.slots).marks]})
+
+
+def _delexicalised(slots: Slots, pair: Pair) -> Pair:
+    source = slots.read(pair.source)
+    return Pair(source.text, source.hide(pair.target))
+
+
 def _check_text(config: Config, probe: list[Pair]) -> None:
     """Refuse a corpus of which the normalisation leaves next to nothing, before a vocabulary is learnt from it."""
-    characters = config.text.model_copy(update={"kind": "char", "size": 1 << 21})
+    characters = _with_marks(config.text).model_copy(update={"kind": "char", "size": 1 << 21})
     tokenizer = Tokenizer.train((text for pair in probe for text in pair), characters, characters.size)
     for side in store.SIDES:
         texts = [getattr(pair, side) for pair in probe]

@@ -65,6 +65,8 @@ class Row(Part):
     sample: bool = False  # draw at random
     rescored_by: str = ""  # all seeds of this model together choose again among the outputs of a search with `nbest`
     weight: float = Field(0.5, ge=0, le=1)  # of their log p in that choice; the rest is the list's own
+    faults: float = Field(0.0, ge=0)  # nats that each fault, as the corpus counts them, takes off an output's score
+    top: int = Field(1, ge=1)  # so many outputs of each source are measured, as if each were a source's own
     metrics: list[str] = Field(default_factory=list)  # other than the recipe's
     tokenised: str = ""  # references, tokenised and lowercased as published scores are
     language: str = ""  # of the target, for tokenisers that need it

@@ -6,7 +6,7 @@ Shapes: S source pieces, EOS counted; U output pieces.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from numbers import Integral, Real
 from pathlib import Path
@@ -27,6 +27,7 @@ from antiphon.mbr import Order
 from antiphon.onnx_engine import Listed, OnnxEngine
 from antiphon.result import Candidate, Result
 from antiphon.shortlist import Shortlist
+from antiphon.slots import Delexicalised, Slots
 from antiphon.text import EOS, Pieces, Tokenizer
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class _Job(NamedTuple):
     """A text on its way to a result."""
 
     number: int  # its place in the whole input
-    text: str
+    text: Delexicalised
     source: list[int]  # as far as it is read
     truncated: bool
     asked: "_Asked"
@@ -74,6 +75,11 @@ class Seq2Seq:
     source: Tokenizer
     target: Tokenizer
     shortlist: Shortlist | None = None  # outputs keep to it, if there is one and the engine is ONNX Runtime's
+
+    @cached_property
+    def slots(self) -> Slots:
+        """The slots whose values are marks in what the model reads and writes."""
+        return Slots(self.config.text.slots, self.config.text.slot_constants)
 
     @classmethod
     def load(
@@ -243,7 +249,7 @@ class Seq2Seq:
             raise UserError(f"{len(sources)} sources and {len(targets)} targets: give one target for each source")
         chosen = self._options(options)
         jobs = self._jobs(sources, 0)
-        ids = self.target.encode_ids(targets)
+        ids = self.target.encode_ids([job.text.hide(text) for job, text in zip(jobs, targets, strict=True)])
         batches = _budgeted([(len(job.source) + 1, len(row) + 1) for job, row in zip(jobs, ids, strict=True)])
 
         def scored(rows: list[int]) -> list[Hypothesis]:
@@ -310,7 +316,7 @@ class Seq2Seq:
                     found = [self._ordered(order, job, group) for job, group in zip(some, found, strict=True)]
                 written = self.target.decode_all([hypotheses[0].ids for hypotheses in found])
                 for job, text, hypotheses in zip(some, written, found, strict=True):
-                    results[job.number] = self._result(job, text, hypotheses)
+                    results[job.number] = self._result(job, job.text.fill(text), hypotheses)
             yield from (results[job.number] for job in jobs)
             begin += len(ahead)
         for side in asked:
@@ -326,13 +332,21 @@ class Seq2Seq:
     ) -> list[_Job]:
         """Cut texts into pieces; of blank ones nothing is left. `begin`: the number of the first."""
         most, none = self.config.data.max_source_length, [()] * len(texts)
-        sources = self.source.encode_ids([text if text.strip() else "" for text in texts])
-        forced = self.target.encode_ids([prefix.rstrip() for prefix in prefixes or [""] * len(texts)])
-        held, kept_out = ([self._cuts(phrases) for phrases in side or none] for side in (wanted, unwanted))
+        hidden = [self.slots.read(text if text.strip() else "") for text in texts]
+        sources = self.source.encode_ids([text.text for text in hidden])
+        begun = zip(hidden, prefixes or [""] * len(texts), strict=True)
+        forced = self.target.encode_ids([text.hide(prefix.rstrip()) for text, prefix in begun])
+        held, kept_out = (
+            [
+                self._cuts([text.hide(phrase) for phrase in phrases])
+                for text, phrases in zip(hidden, side or none, strict=True)
+            ]
+            for side in (wanted, unwanted)
+        )
         asked = map(_Asked, forced, held, kept_out)
         return [
             _Job(number, text, source[:most], len(source) > most, one)
-            for number, (text, source, one) in enumerate(zip(texts, sources, asked, strict=True), start=begin)
+            for number, (text, source, one) in enumerate(zip(hidden, sources, asked, strict=True), start=begin)
         ]
 
     def _cuts(self, phrases: Sequence[str]) -> list[list[list[int]]]:
@@ -354,8 +368,9 @@ class Seq2Seq:
         return order
 
     def _ordered(self, order: Order, job: _Job, found: list[Hypothesis]) -> list[Hypothesis]:
-        texts = self.target.decode_all([hypothesis.ids for hypothesis in found])
-        return [found[i] for i in self._checked(order(job.text, texts), len(found))]
+        fill = job.text.fill
+        texts = [fill(text) for text in self.target.decode_all([hypothesis.ids for hypothesis in found])]
+        return [found[i] for i in self._checked(order(fill(job.text.text), texts), len(found))]
 
     def _mapped(self, function: Callable[[T], R], batches: Sequence[T]) -> Iterator[R]:
         """The function of each batch, in their order; as many at a time as the engine can best do."""
@@ -392,12 +407,12 @@ class Seq2Seq:
             partial(self.target.pieces, first.ids),
             partial(_cut, self.source, job.text, self.config.data.max_source_length),
             job.truncated,
-            [self._candidate(hypothesis) for hypothesis in others],
+            [self._candidate(job, hypothesis) for hypothesis in others],
         )
 
-    def _candidate(self, found: Hypothesis) -> Candidate:
+    def _candidate(self, job: _Job, found: Hypothesis) -> Candidate:
         return Candidate(
-            self.target.decode(found.ids),
+            job.text.fill(self.target.decode(found.ids)),
             found.score,
             found.log_prob,
             found.token_log_probs.tolist(),
@@ -446,10 +461,10 @@ def _shared(work: Sequence[_Job], batch: int, workers: int) -> list[Sequence[_Jo
     return [work[begin : begin + size] for begin in range(0, len(work), size)]
 
 
-def _cut(tokenizer: Tokenizer, text: str, most: int) -> Pieces:
-    """The pieces of a source, as far as they are read."""
-    source = tokenizer.encode(text)
-    return Pieces(source.ids[:most], source.pieces[:most], source.offsets[:most])
+def _cut(tokenizer: Tokenizer, text: Delexicalised, most: int) -> Pieces:
+    """The pieces of a source, as far as they are read; their places are those in the raw text."""
+    source = tokenizer.encode(text.text)
+    return Pieces(source.ids[:most], source.pieces[:most], [text.raw_span(span) for span in source.offsets[:most]])
 
 
 def _budgeted(lengths: Sequence[tuple[int, int]]) -> list[list[int]]:

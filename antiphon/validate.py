@@ -14,6 +14,7 @@ from antiphon.errors import UserError
 from antiphon.machine import Machine
 from antiphon.nn.model import Model
 from antiphon.seq2seq import Seq2Seq
+from antiphon.slots import Slots
 from antiphon.text import EOS, Tokenizer
 from antiphon.torch_engine import TorchEngine
 
@@ -37,9 +38,11 @@ class Validator:
         self.config, self.machine, self.source, self.target = config, machine, source, target
         self.pairs = pairs[: config.train.valid_sentences or None]
         limits = config.data.max_source_length, config.data.max_target_length
+        slots = Slots(config.text.slots, config.text.slot_constants)
+        hidden = [slots.read(pair.source) for pair in pairs]
         encoded = zip(
-            source.encode_ids([pair.source for pair in pairs]),
-            target.encode_ids([pair.target for pair in pairs]),
+            source.encode_ids([text.text for text in hidden]),
+            target.encode_ids([text.hide(pair.target) for text, pair in zip(hidden, pairs, strict=True)]),
             strict=True,
         )
         kept = [(s, t) for s, t in encoded if 0 < len(s) <= limits[0] and 0 < len(t) <= limits[1]]
@@ -75,7 +78,7 @@ class Validator:
         if decode:
             translator = Seq2Seq(TorchEngine(model, self.machine.device), self.config, self.source, self.target)
             outputs = [r.text for r in translator.generate([pair.source for pair in self.pairs], beam=1)]
-            references = [pair.target for pair in self.pairs]
+            references = [pair.references for pair in self.pairs]
             found.warnings = metrics.warnings(outputs, references=references)
             if options.metric != "loss":
                 found.score = metrics.measure([options.metric], outputs, references)[options.metric]

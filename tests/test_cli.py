@@ -286,6 +286,18 @@ def test_evaluate_measures_what_generate_writes(model: Path, pairs: Path, tmp_pa
     assert found["scores"]["exact_match"]["value"] == pytest.approx(right / 3)
 
 
+def test_evaluate_takes_all_references_of_a_target(tmp_path: Path) -> None:
+    rows = [
+        {"source": "a", "target": ["one two three four", "five six seven eight"]},
+        {"source": "b", "target": "nine"},
+    ]
+    data, outputs = tmp_path / "test.jsonl", tmp_path / "outputs.txt"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    outputs.write_text("five six seven eight\nnine\n", "utf-8")
+    found = good("evaluate", "--hypotheses", outputs, "--data", data, "--metric", "exact_match", "--json")
+    assert json.loads(found.stdout)["scores"]["exact_match"]["value"] == 100
+
+
 def test_evaluate_as_a_table_with_the_metric_of_the_training(model: Path, pairs: Path) -> None:
     lines = good("evaluate", model, "--data", pairs, "--by-length", "--beam", "1").stdout.splitlines()
     assert lines[0].startswith("bleu ") and "BLEU|nrefs:1" in lines[0] and lines[1].startswith("chrf ")

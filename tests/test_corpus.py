@@ -121,9 +121,15 @@ def test_json_fields(tmp_path: Path) -> None:
     rows = [{"translation": {"en": "cat", "de": ["Katze", "Kater"]}, "a.b": "dotted"}, {}]
     spec = write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))
     found = list(records(spec, "translation.en", "translation.de"))
-    assert found[0][:2] == ("cat", "Katze")
+    assert found[0][:2] == ("cat", "Katze") and found[0].others == ("Kater",)
+    assert next(read(spec, "translation.en", "translation.de")).references == ["Katze", "Kater"]
     assert "no field 'translation.en'" in found[1].problem
     assert next(read(spec, "a.b", "translation.en")) == ("dotted", "cat")
+    assert next(read(spec, "a.b", "translation.en")).references == ["cat"]
+    bad = write(
+        tmp_path / "b.jsonl", '{"source": "x", "target": ["y", 2]}\n{"source": "x", "target": ["y", "\\u0000"]}'
+    )
+    assert [r.kind for r in records(bad)] == ["columns", "nul"]
     assert "a.jsonl:1: no field 'translation.dee'; did you mean 'translation.de'?" in message(
         spec, "translation.en", "translation.dee"
     )
@@ -196,7 +202,11 @@ def test_bad_records_do_not_stop_the_reading(tmp_path: Path) -> None:
     found = list(records(spec))
     assert [r.kind for r in found] == ["", "nul", "utf8", "columns", "", "", ""]
     assert [r.place.rpartition(":")[2] for r in found] == list("1234567")
-    assert found[-3:] == [("", "", spec, 5, "", ""), ("c", "d", spec, 6, "", ""), ("", "e", spec, 7, "", "")]
+    assert [r[:6] for r in found[-3:]] == [
+        ("", "", spec, 5, "", ""),
+        ("c", "d", spec, 6, "", ""),
+        ("", "e", spec, 7, "", ""),
+    ]
 
 
 def test_bad_lines_of_either_aligned_file_are_placed_in_it(tmp_path: Path) -> None:

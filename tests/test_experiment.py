@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -147,6 +147,61 @@ metrics = ["per", "perplexity"]
 train = ["{model}.jsonl"]
 held_out = 10
 """
+
+
+RERANKED = """
+metrics = ["repeats"]
+corpus = "whole"
+[[scores]]
+name = "as they come"
+pairs = "all.jsonl"
+search = { beam = 6, nbest = 6 }
+[[scores]]
+name = "by faults"
+pairs = "all.jsonl"
+search = { beam = 6, nbest = 6 }
+faults = 100.0
+[[scores]]
+name = "three"
+pairs = "all.jsonl"
+search = { beam = 6, nbest = 6 }
+faults = 100.0
+top = 3
+[config.data]
+train = ["all.tsv"]
+held_out = 10
+"""
+
+
+def test_outputs_with_faults_come_later_and_several_can_be_measured(
+    corpora: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def whole(files: Mapping[str, Path], out: Path) -> None:
+        rows = [{"source": a, "target": [b]} for a, b in PAIRS[:20]]
+        (out / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+    def faults(item: Mapping[str, Any], output: str) -> float:
+        """Words that are not the source's last."""
+        return float(sum(word != item["source"].split()[-1] for word in output.split()))
+
+    def repeats(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> metrics.Score:
+        counted = [faults(item, text) for item, text in zip(items, outputs, strict=True)]
+        return metrics.Score("repeats", sum(counted), "repeats", False)
+
+    monkeypatch.setitem(CORPORA, "whole", Corpus(whole, {"repeats": repeats}, faults))
+    results = experiment.run(written(corpora, RERANKED), corpora.parent / "out")
+    rows = {row["set"]: (row["sentences"], row["scores"][0]["value"]) for row in results["rows"]}
+    model = Seq2Seq.load(corpora.parent / "out" / "models" / "turn" / "seed1")
+    found = [
+        [r.text, *(c.text for c in r.candidates)] for r in model.generate([a for a, _ in PAIRS[:20]], beam=6, nbest=6)
+    ]
+    counts = [
+        sorted(faults({"source": a}, text) for text in texts) for (a, _), texts in zip(PAIRS, found, strict=False)
+    ]
+    plain = sum(faults({"source": a}, texts[0]) for (a, _), texts in zip(PAIRS, found, strict=False))
+    assert rows["as they come"] == (20, plain)
+    assert rows["by faults"] == (20, sum(some[0] for some in counts)) and rows["by faults"][1] < plain
+    assert rows["three"] == (60, sum(sum(some[:3]) for some in counts))
 
 
 def test_models_seeds_and_averages(corpora: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "antiphon"
 
 ORDER = [
-    "errors", "cells", "config", "sizes", "vocabulary", "text", "lines", "corpus", "inspection", "store", "batches",
+    "errors", "cells", "config", "sizes", "vocabulary", "text", "slots", "lines", "corpus",
+    "inspection", "store", "batches",
     "prepare", "engine", "ensemble", "hypothesis", "strategy", "phrases", "search", "writing",
     "metrics", "significance", "report", "folder", "average",
     "shortlist", "onnx_engine", "result", "mbr", "nn.dropout", "nn.native", "nn.light", "nn.pointwise", "nn.recurrence",
@@ -18,16 +19,18 @@ ORDER = [
     "nn.initialise", "nn.model",
     "torch_engine", "seq2seq", "rerank", "dialogue", "progress", "machine", "optim", "checkpoint", "log",
     "validate", "vectors", "start", "risk", "run", "train", "tune",
-    "onnx_graph", "onnx_model", "export", "recipe", "fetch", "corpora.measure", "corpora.rows", "corpora.rouge",
-    "corpora.aeslc", "corpora.anki", "corpora.babi", "corpora.cmudict", "corpora.deal", "corpora.parts",
-    "corpora.scan", "corpora.scitldr", "corpora.sigmorphon2020", "corpora.small_enja", "corpora.xdailydialog",
+    "onnx_graph", "onnx_model", "export", "recipe", "fetch", "multireference", "tones", "corpora.measure",
+    "corpora.rows", "corpora.rouge", "corpora.aeslc", "corpora.anki", "corpora.babi", "corpora.cmudict",
+    "corpora.couplets", "corpora.deal", "corpora.e2e", "corpora.parts", "corpora.rnnlg", "corpora.scan",
+    "corpora.scitldr", "corpora.sigmorphon2020", "corpora.small_enja", "corpora.xdailydialog",
     "pictures", "experiment", "comparison",
     "dates", "demo", "options", "guard", "output", "cli",
 ]  # fmt: skip
 
 # What a user of a trained model imports; it must not need the extra `train`.
 RUNTIME = [
-    "errors", "cells", "config", "sizes", "vocabulary", "text", "lines", "corpus", "inspection", "store", "batches",
+    "errors", "cells", "config", "sizes", "vocabulary", "text", "slots", "lines", "corpus",
+    "inspection", "store", "batches",
     "prepare", "engine", "ensemble", "hypothesis", "strategy", "phrases", "search", "writing",
     "metrics", "significance", "report", "folder", "average",
     "shortlist", "onnx_engine", "result", "mbr", "seq2seq", "progress", "options", "guard", "output", "cli",

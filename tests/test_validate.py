@@ -65,6 +65,17 @@ def test_outputs_are_those_of_a_greedy_search(parts: tuple[Config, Tokenizer, Mo
     assert found.score is not None and found.score.name == "exact_match" and found.score.value == 0
 
 
+def test_all_references_count_and_the_loss_is_of_the_first(parts: tuple[Config, Tokenizer, Model]) -> None:
+    config, tokenizer, model = parts
+    plain = Validator(PAIRS, tokenizer, tokenizer, config, MACHINE).measure(model, decode=True)
+    outputs = Seq2Seq(TorchEngine(model), config, tokenizer, tokenizer).generate([p.source for p in PAIRS], beam=1)
+    right = [Pair(p.source, p.target, [r.text]) for p, r in zip(PAIRS, outputs, strict=True)]
+    found = Validator(right, tokenizer, tokenizer, config, MACHINE).measure(model, decode=True)
+    assert plain.score is not None and plain.score.value == 0
+    assert found.score is not None and found.score.value == 100
+    assert found.loss == plain.loss and found.samples == plain.samples
+
+
 def test_only_some_pairs_are_decoded(parts: tuple[Config, Tokenizer, Model]) -> None:
     config, tokenizer, model = parts
     some = changed(config, "train", valid_sentences=1)

@@ -1,8 +1,9 @@
-"""What measures of a corpus of its own are: a function of a set's objects and the outputs, in their order."""
+"""What a corpus measures by itself: functions of a set's objects and the outputs, in their order."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from antiphon.metrics import Score
 
 Measure = Callable[[Sequence[dict[str, Any]], Sequence[str]], Score]
+Faults = Callable[[Mapping[str, Any], str], float]  # what is wrong with one output
