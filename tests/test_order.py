@@ -24,7 +24,8 @@ ORDER = [
     "corpora.couplets", "corpora.deal", "corpora.e2e", "corpora.parts", "corpora.rnnlg", "corpora.scan",
     "corpora.scitldr", "corpora.sigmorphon2020", "corpora.small_enja", "corpora.xdailydialog",
     "pictures", "experiment", "comparison",
-    "dates", "demo", "options", "guard", "output", "cli",
+    "dates", "demo", "options", "guard", "output", "program", "making", "using",
+    "remaking", "cli",
 ]  # fmt: skip
 
 # What a user of a trained model imports; it must not need the extra `train`.
@@ -33,7 +34,8 @@ RUNTIME = [
     "inspection", "store", "batches",
     "prepare", "engine", "ensemble", "hypothesis", "strategy", "phrases", "search", "writing",
     "metrics", "significance", "report", "folder", "average",
-    "shortlist", "onnx_engine", "result", "mbr", "seq2seq", "progress", "options", "guard", "output", "cli",
+    "shortlist", "onnx_engine", "result", "mbr", "seq2seq", "progress",
+    "options", "guard", "output", "program", "making", "using", "remaking", "cli",
 ]  # fmt: skip
 
 
