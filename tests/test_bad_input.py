@@ -386,7 +386,11 @@ def test_texts_that_cannot_be_read(model: Path) -> None:
     said(refused("generate", model, "text.txt"), "text.txt: no such file")
     said(refused("generate", model, write("a.csv", "x,y\n1,2\n"), "--source", "z"), "a.csv:1", "'z'")
     said(refused("score", model, write("one.tsv", "a\tb\nc\n")), "one.tsv:2", "1 column")
-    said(refused("generate", model, "--prefixes", write("p.txt", "a\n"), stdin="a\nb\n"), "1 prefixes", "give one for each text")
+    said(
+        refused("generate", model, "--prefixes", write("p.txt", "a\n"), stdin="a\nb\n"),
+        "1 prefixes",
+        "give one for each text",
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from antiphon import experiment, metrics, recipe
+from antiphon import experiment, metrics, recipe, scoring
 from antiphon.corpora import CORPORA, Corpus
 from antiphon.errors import UserError
 from antiphon.fetch import text
@@ -212,7 +212,7 @@ def test_models_seeds_and_averages(corpora: Path, monkeypatch: pytest.MonkeyPatc
     results = experiment.run(folder, out)
     *results["rows"], again, together = results["rows"]
     judge = Seq2Seq.ensemble([out / "models" / "warm" / f"seed{n}" for n in (1, 2)])
-    items = experiment.examples(str(out / "data" / "prepared" / "cold.jsonl"))
+    items = scoring.examples(str(out / "data" / "prepared" / "cold.jsonl"))
     sources = [item["source"] for item in items]
     lists = Seq2Seq.load(out / "models" / "cold" / "seed1").generate(sources, beam=4, nbest=4)
     best = []
@@ -238,7 +238,7 @@ def test_models_seeds_and_averages(corpora: Path, monkeypatch: pytest.MonkeyPatc
         assert len(score["values"]) == 2 and score["value"] == mean(score["values"])
         assert score["deviation"] == stdev(score["values"])
     seed2 = Seq2Seq.load(out / "models" / "warm" / "seed2")
-    items = experiment.examples(str(out / "data" / "prepared" / "warm.jsonl"))
+    items = scoring.examples(str(out / "data" / "prepared" / "warm.jsonl"))
     outputs = [r.text for r in seed2.generate([item["source"] for item in items])]
     expected = metrics.measure(["per"], outputs, [item["target"] for item in items])["per"].value
     assert warm["scores"][1]["values"][1] == pytest.approx(expected)
@@ -288,7 +288,7 @@ def test_a_model_writes_pairs_for_another(corpora: Path) -> None:
     (out / "data" / "texts.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
     results = experiment.run(folder, out, only=["both"])
     assert [model["name"] for model in results["models"]] == ["back", "both"]
-    made = experiment.examples(str(out / "data" / "made.jsonl"))
+    made = scoring.examples(str(out / "data" / "made.jsonl"))
     back = Seq2Seq.load(out / "models" / "back" / "seed1")
     expected = [r.text for r in back.generate(texts, beam=1)]
     assert made == [{"source": a, "target": b} for a, b in zip(expected, texts, strict=True) if a.strip()]
@@ -350,12 +350,12 @@ def test_perplexity_is_of_all_pieces(corpora: Path) -> None:
     assert len(each) == 4 * len(PAIRS)
     whole = [result.log_prob for result in model.score(sources, targets)]
     letters = sum(len(text.replace(" ", "")) + 1 for text in targets)
-    found = experiment.perplexity(model, sources, targets, "character_perplexity")
+    found = scoring.perplexity(model, sources, targets, "character_perplexity")
     assert found.value == pytest.approx(math.exp(-sum(whole) / letters))
     words = [p for result in model.score(sources, targets) for p in result.token_log_probs[:-1]]
-    found = experiment.perplexity(model, sources, targets, "word_perplexity")
+    found = scoring.perplexity(model, sources, targets, "word_perplexity")
     assert found.value == pytest.approx(math.exp(-mean(words)))
-    assert experiment.perplexity(model, sources, targets).value == pytest.approx(math.exp(-mean(each)))
+    assert scoring.perplexity(model, sources, targets).value == pytest.approx(math.exp(-mean(each)))
 
 
 def test_unknown_names_are_told(corpora: Path) -> None:

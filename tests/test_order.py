@@ -23,7 +23,7 @@ ORDER = [
     "corpora.rows", "corpora.rouge", "corpora.aeslc", "corpora.anki", "corpora.babi", "corpora.cmudict",
     "corpora.couplets", "corpora.deal", "corpora.e2e", "corpora.parts", "corpora.rnnlg", "corpora.scan",
     "corpora.scitldr", "corpora.sigmorphon2020", "corpora.small_enja", "corpora.xdailydialog",
-    "pictures", "experiment", "comparison",
+    "pictures", "scoring", "experiment", "comparison",
     "dates", "demo", "options", "guard", "output", "program", "making", "using",
     "remaking", "cli",
 ]  # fmt: skip
