@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from antiphon import config
+from antiphon import config, recipe
 from antiphon.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -138,6 +138,7 @@ def test_every_command_is_in_the_help_and_on_the_pages() -> None:
 @pytest.mark.parametrize("page", DOCS, ids=lambda p: p.name)
 def test_options_in_commands_are_known(page: Path) -> None:
     known = {command: options(help_of(command)) for command in COMMANDS}
+    known["recipe"] = options(help_of("recipe", "run"))
     for _, language, code in blocks(page):
         if language != "sh":
             continue
@@ -155,7 +156,10 @@ def test_settings_are_known(page: Path) -> None:
 @pytest.mark.parametrize("page", DOCS, ids=lambda p: p.name)
 def test_configurations_can_be_read(page: Path, tmp_path: Path) -> None:
     for _, language, code in blocks(page):
-        if language == "toml":
+        if language == "toml" and "[[scores]]" in code:
+            (tmp_path / recipe.RECIPE).write_text(code, encoding="utf-8")
+            assert recipe.load(tmp_path).scores
+        elif language == "toml":
             file = tmp_path / "run.toml"
             file.write_text(code, encoding="utf-8")
             config.load(files=[file])
