@@ -22,13 +22,15 @@ class Turn(NamedTuple):
 
 
 def context(turns: Sequence[Turn], most: int = 0) -> str:
-    """The source of a conversation: `<user> hello <model> hello, what can I do? <user> ...`.
+    """The source of a conversation: `<user> hello<model> hello, what can I do?<user> ...`.
+
+    Before a mark there is no space, which would be a piece of its own.
 
     Args:
         turns: from the first to the last.
         most: how many of the last turns are kept; 0: all.
     """
-    return " ".join(f"{turn.mark} {' '.join(turn.text.split())}" for turn in turns[-most if most else None :])
+    return "".join(f"{turn.mark} {' '.join(turn.text.split())}" for turn in turns[-most if most else None :])
 
 
 def alternating(texts: Sequence[str], options: Dialogue) -> list[Turn]:

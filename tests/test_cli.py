@@ -363,7 +363,7 @@ def test_check_reports_and_its_status_tells_whether_to_train(
 def talker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that was trained on conversations."""
     folder = tmp_path_factory.mktemp("talks")
-    lines = [json.dumps({"source": f"<user> {a} <model> {b} <user> {a}", "target": b}) for a in "abcd" for b in "efgh"]
+    lines = [json.dumps({"source": f"<user> {a}<model> {b}<user> {a}", "target": b}) for a in "abcd" for b in "efgh"]
     (folder / "talks.jsonl").write_text("\n".join(lines), encoding="utf-8")
     good("train", "--train", folder / "talks.jsonl", "--out", folder / "m", *SETS, "--set", "dialogue.turns=3")
     return folder / "m"

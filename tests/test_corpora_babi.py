@@ -45,18 +45,18 @@ def test_sources_hold_turns_and_results(tmp_path: Path) -> None:
     ]
     assert [row["dialogue"] for row in rows] == [0, 0, 0, 0, 1, 1]
     assert rows[2]["source"] == (
-        "<user> hi <model> hello <user> food please <model> api_call thai north <result> the_inn <result> a_barn "
+        "<user> hi<model> hello<user> food please<model> api_call thai north<result> the_inn<result> a_barn"
         "<user> <SILENCE>"
     )
-    assert rows[5]["source"] == "<user> hi <model> hello <result> api_call no result <user> <SILENCE>"
+    assert rows[5]["source"] == "<user> hi<model> hello<result> api_call no result<user> <SILENCE>"
 
 
 def test_facts_and_limits(tmp_path: Path) -> None:
     rows = prepared(tmp_path, facts=True, results=1)
-    assert "<result> the_inn thai 4 <user> <SILENCE>" in rows[2]["source"] and "a_barn" not in rows[2]["source"]
+    assert "<result> the_inn thai 4<user> <SILENCE>" in rows[2]["source"] and "a_barn" not in rows[2]["source"]
     (tmp_path / "out").rename(tmp_path / "first")
     short = prepared(tmp_path, words=13)  # <SILENCE> is one, the_inn three
-    assert short[3]["source"] == "<user> <SILENCE> <model> the_inn is nice <user> thanks" and short[0] == rows[0]
+    assert short[3]["source"] == "<user> <SILENCE><model> the_inn is nice<user> thanks" and short[0] == rows[0]
 
 
 def test_a_conversation_is_right_if_every_reply_is(tmp_path: Path) -> None:

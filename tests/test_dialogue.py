@@ -16,8 +16,8 @@ SAID = ["hello", "hello , you", "a table please", "for when", "for two"]
 
 def test_a_source_is_the_last_turns_behind_their_marks() -> None:
     turns = [Turn("<a>", "one"), Turn("<b>", " two\nlines "), Turn("<a>", "three")]
-    assert context(turns) == "<a> one <b> two lines <a> three"
-    assert context(turns, 2) == "<b> two lines <a> three"
+    assert context(turns) == "<a> one<b> two lines<a> three"
+    assert context(turns, 2) == "<b> two lines<a> three"
     assert context(turns, 9) == context(turns)
 
 
@@ -30,7 +30,7 @@ def test_every_turn_but_the_first_is_an_answer() -> None:
     made = pairs(SAID, OPTIONS)
     assert [target for _, target in made] == SAID[1:]
     assert made[0][0] == "<user> hello"
-    assert made[3][0] == "<user> hello , you <model> a table please <user> for when"
+    assert made[3][0] == "<user> hello , you<model> a table please<user> for when"
 
 
 def test_marks_are_symbols_of_the_text() -> None:
@@ -81,7 +81,7 @@ def test_old_turns_are_left_out_whole_where_the_model_reads_no_further() -> None
     talk = chat(model)
     talk.say("a table please for two")
     talk.say("a table please")
-    assert model.read[-1] == "<model> answer 1 <user> a table please"
+    assert model.read[-1] == "<model> answer 1<user> a table please"
     talk.say("please " * 20)
     assert model.read[-1] == "<user> " + " ".join(["please"] * 20)
 
