@@ -147,7 +147,8 @@ class Ledger:
         self.events: list[_Events] = []
         self.finished: list[list[_Ending]] = [[] for _ in sources]  # best first
         self.unfinished: list[list[_Ending]] = [[] for _ in sources]  # best first
-        self.count = np.zeros(len(sources), np.int64)  # finished hypotheses
+        self.count = np.zeros(len(sources), np.int64)  # finished hypotheses, each once
+        self.distinct: list[list[float]] = [[] for _ in sources]  # their scores
         self.wanted = np.full(len(sources), -np.inf)  # score of the nbest-th finished hypothesis
         self.place = np.arange(len(sources))
 
@@ -158,10 +159,19 @@ class Ledger:
             return
         scores = rank(log_p, t + 1, self.options, self._covered(coverage, places, rows))
         for b, row, p, s in zip(active[places].tolist(), rows.tolist(), log_p.tolist(), scores.tolist(), strict=True):
-            insort(self.finished[b], _Ending(b, t, row, p, s, True), key=lambda ending: -ending.score)
+            ending = _Ending(b, t, row, p, s, True)
+            insort(self.finished[b], ending, key=lambda ending: -ending.score)
+            if self.options.groups > 1 and self._seen(ending):
+                continue
             self.count[b] += 1
+            self.distinct[b].append(s)
             if self.count[b] >= self.options.nbest:
-                self.wanted[b] = self.finished[b][self.options.nbest - 1].score
+                self.wanted[b] = sorted(self.distinct[b], reverse=True)[self.options.nbest - 1]
+
+    def _seen(self, ending: _Ending) -> bool:
+        """Whether another group has ended with the same: of one length and log p, but for rounding."""
+        others = self.finished[ending.sentence]
+        return sum(one.step == ending.step and abs(one.log_p - ending.log_p) < 1e-4 for one in others) > 1
 
     def cut(self, t: int, active: Ints, cut: Bools, log_p: Floats, coverage: Floats) -> None:
         """Note the hypotheses (a mask [B, K] of those fed at step t) that can go no further and have no EOS."""

@@ -81,7 +81,8 @@ class Wanted:
 
     Candidates are the best continuations, each hypothesis's own best one, and every piece that begins or goes on with
     a phrase. They are sorted into banks by how many pieces of phrases they hold, and the beam is divided evenly among
-    the banks, what a bank cannot fill going to the others. EOS is a candidate only where all phrases are met. A
+    the banks, what a bank cannot fill going to the others. EOS is a candidate only where all phrases are met, and is
+    ranked in its bank, so that hypotheses without the phrases, which are mostly more probable, do not shut it out. A
     hypothesis that reaches the maximum length without them is a result only where there is no other.
     """
 
@@ -109,7 +110,8 @@ class Wanted:
                 if len(at.met) < len(phrases):
                     total[row, EOS], unfit[b, row] = -np.inf, True
             found = self._candidates(total, progress, phrases)
-            ended += [(b, row, float(total[row, EOS])) for row, token in found[: self.beam] if token == EOS]
+            held = self._allocated(found, total, progress, phrases)
+            ended += [(b, row, float(total[row, EOS])) for row, token in held if token == EOS]
             steps = [(row, token) for row, token in found if token != EOS]
             chosen = self._allocated(steps, total, progress, phrases)
             for place, (row, token) in enumerate(chosen):

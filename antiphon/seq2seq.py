@@ -28,7 +28,7 @@ from antiphon.onnx_engine import Listed, OnnxEngine
 from antiphon.result import Candidate, Result
 from antiphon.shortlist import Shortlist
 from antiphon.slots import Delexicalised, Slots
-from antiphon.text import EOS, Pieces, Tokenizer
+from antiphon.text import EOS, UNK, Pieces, Tokenizer
 
 if TYPE_CHECKING:
     from antiphon.nn.model import Model
@@ -338,10 +338,10 @@ class Seq2Seq:
         forced = self.target.encode_ids([text.hide(prefix.rstrip()) for text, prefix in begun])
         held, kept_out = (
             [
-                self._cuts([text.hide(phrase) for phrase in phrases])
+                self._cuts([text.hide(phrase) for phrase in phrases], must)
                 for text, phrases in zip(hidden, side or none, strict=True)
             ]
-            for side in (wanted, unwanted)
+            for side, must in ((wanted, True), (unwanted, False))
         )
         asked = map(_Asked, forced, held, kept_out)
         return [
@@ -349,8 +349,11 @@ class Seq2Seq:
             for number, (text, source, one) in enumerate(zip(hidden, sources, asked, strict=True), start=begin)
         ]
 
-    def _cuts(self, phrases: Sequence[str]) -> list[list[list[int]]]:
-        """Each phrase as the vocabulary cuts it behind a space, and behind an opening bracket."""
+    def _cuts(self, phrases: Sequence[str], must: bool) -> list[list[list[int]]]:
+        """Each phrase as the vocabulary cuts it behind a space, and behind an opening bracket.
+
+        What the vocabulary cannot write is refused where it must be written, and else never occurs.
+        """
         found = []
         for phrase in map(str.strip, phrases):
             if not phrase:
@@ -358,7 +361,12 @@ class Seq2Seq:
             spaced, (_, *inside) = self.target.encode_ids([phrase, f"({phrase}"])
             read = self.target.decode_all([spaced, inside])
             cuts = [cut for cut, text in zip((spaced, inside), read, strict=True) if text.strip() == phrase]
-            found.append(cuts or [spaced])
+            if cuts or UNK not in spaced:
+                found.append(cuts or [spaced])
+            elif must:
+                raise UserError(
+                    f"the model cannot write the wanted phrase '{phrase}': it has pieces for a part of it only"
+                )
         return found
 
     @staticmethod

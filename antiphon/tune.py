@@ -59,6 +59,10 @@ def axis(text: str) -> Axis:
         raise UserError(f"--vary {text}: write section.key= and a range, such as 1e-4..1e-2, or values, such as a,b")
     read = [configuration.setting(f"{name}={part}", f"--vary {text}") for part in parts]
     (section, key, _), found = read[0], [value for *_, value in read]
+    if (section, key) in (("train", "metric"), ("train", "start")):
+        raise UserError(
+            f"--vary {text}: trials with other values of {section}.{key} cannot be compared; set it with --set"
+        )
     if not dots:
         return Axis(f"{section}.{key}", tuple(found), True)
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in found)
@@ -86,6 +90,9 @@ def tune(load: Load, vary: Sequence[str], trials: int, out: Path, command: str, 
         UserError: Optuna is not installed, bad data or options, a folder of something else, or no trial that succeeded.
     """
     axes = [axis(text) for text in vary]
+    for one in axes:
+        if sum(other.name == one.name for other in axes) > 1:
+            raise UserError(f"--vary {one.name} is given twice: name all its values at once")
     base = load((), True)
     study = _study(base, axes, out)
     prepare(out / "data", base, reporter.show, start.kept(base))

@@ -21,9 +21,9 @@ def test_turns_become_pairs(tmp_path: Path) -> None:
     ]
 
 
-def test_distinct_counts_ngrams_over_all_outputs() -> None:
+def test_distinct_counts_ngrams_over_all_words() -> None:
     outputs = ["a b a", "a b"]
     assert xdailydialog.distinct(1)([], outputs).value == pytest.approx(100 * 2 / 5)
-    assert xdailydialog.distinct(2)([], outputs).value == pytest.approx(100 * 2 / 3)
+    assert xdailydialog.distinct(2)([], outputs).value == pytest.approx(100 * 2 / 5)
     assert xdailydialog.distinct(1)([], ["好好", "好吗"]).value == pytest.approx(100 * 2 / 4)
     assert xdailydialog.distinct(2)([], [""]).value == 0

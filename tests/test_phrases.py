@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from toy import Reference, Toy, brute_force
 
 from antiphon.errors import UserError
 from antiphon.hypothesis import Options
 from antiphon.phrases import Cuts, Phrases, Progress, completions
 from antiphon.search import beam_search, sample
-from antiphon.text import EOS
+from antiphon.text import BOS, EOS, PAD
 
 SOURCES = [[4, 5, EOS], [5, 5, 4, EOS], [4, EOS], [5, 4, 4, EOS]]
 PIECES = [1, 4, 5]
@@ -66,6 +67,30 @@ def test_narrow_beams_meet_them_too_and_batches_change_nothing(beam: int) -> Non
         (alone,) = beam_search(Toy(), [source], options, wanted=[phrases])
         assert alone[0].ids == ours[0].ids
     assert together[1][0].ids == beam_search(Toy(), [SOURCES[1]], options)[0][0].ids, "nothing wanted, nothing changed"
+
+
+@pytest.mark.parametrize("beam", [2, 4, 8])
+def test_an_output_that_holds_them_ends_where_the_model_ends(beam: int) -> None:
+    """Hypotheses without the phrase are more probable, and must not shut its end out."""
+    V, piece = 6, 1
+
+    class Ends(Toy):
+        def tables(self, source: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            p = np.full((V, V, V), 1e-4)
+            p[..., 4:] = 0.45  # the model would write 4 and 5 for ever
+            p[:, piece, :] = 1e-4
+            p[:, piece, EOS] = 1.0  # but ends behind the piece
+            p[..., [PAD, BOS]] = 0
+            with np.errstate(divide="ignore"):
+                log_p = np.log(p / p.sum(-1, keepdims=True)).astype(np.float32)
+            return log_p, np.full((V, V, len(source)), 1 / len(source), np.float32)
+
+    for penalty in ("none", "average"):
+        options = Options(beam=beam, max_length=12, length_penalty=penalty)  # type: ignore[arg-type]
+        (found,) = beam_search(Ends(V), SOURCES[:1], options, wanted=[[[[piece]]]])
+        assert found[0].finished and found[0].ids[-1] == piece and found[0].ids.count(piece) == 1
+        if penalty == "none":
+            assert found[0].ids == [piece]
 
 
 @settings(max_examples=30, deadline=None)

@@ -369,6 +369,12 @@ def test_phrases_are_held_and_kept_out(attending: Seq2Seq) -> None:
     same(streamed, held)
 
 
+def test_phrases_of_unknown_words(attending: Seq2Seq) -> None:
+    with pytest.raises(UserError, match="cannot write the wanted phrase 'zebra'"):
+        attending.generate(TEXTS, wanted=[["zebra"]] * 10)
+    same(attending.generate(TEXTS, unwanted=[["zebra"]] * 10), attending.generate(TEXTS))
+
+
 def test_a_users_order_decides(attending: Seq2Seq) -> None:
     listed = attending.generate(TEXTS, nbest=3)
     turned = attending.generate(TEXTS, nbest=3, order=lambda source, texts: list(range(len(texts)))[::-1])

@@ -34,13 +34,13 @@ def prepare(files: Mapping[str, Path], out: Path, *, turns: int = 3) -> None:
 
 
 def distinct(n: int) -> Measure:
-    """Different n-grams over all n-grams of the outputs, in percent (Li 2016, section 5); characters in Chinese."""
+    """Different n-grams over all words of the outputs, in percent (Li 2016, section 5); characters in Chinese."""
 
     def measure(items: Sequence[dict[str, Any]], outputs: Sequence[str]) -> Score:
         writing = writing_of(outputs)
         cut = [units(output, writing) for output in outputs]
         ngrams = [tuple(words[i : i + n]) for words in cut for i in range(len(words) - n + 1)]
-        value = 100 * len(set(ngrams)) / max(1, len(ngrams))
+        value = 100 * len(set(ngrams)) / max(1, sum(map(len, cut)))
         return Score(f"distinct{n}", value, f"distinct{n}|writing:{writing}", True)
 
     return measure
