@@ -52,8 +52,8 @@ def _section(results: Mapping[str, Any], link: str) -> str:
     machine = results["machine"]
     lines = [
         f"### [{results['recipe']}]({link}/README.md)",
-        f"{results['title']}. {results['date']}, commit {results['commit'][:10]}, {machine['processor']}, "
-        f"{_count(machine['threads'], 'thread')} of {_count(machine['cores'], 'core')}.",
+        f"{results['title']}. {results['date']}, commit {_short(results['commit'])}, {machine['processor']}, "
+        f"{_threads(results)} of {_count(machine['cores'], 'core')}.",
         _table(
             ["set", "model", "metric", "ours", "published", "to reach", "minutes", "load", "MB"],
             [cells for row in results["rows"] for cells in _cells(row, results["models"])],
@@ -65,6 +65,17 @@ def _section(results: Mapping[str, Any], link: str) -> str:
         tried = f" Tried: {results['tried']}" if results.get("tried") else ""
         lines.append(f"Not reached: {'; '.join(missed)}.{tried}")
     return "\n\n".join(lines)
+
+
+def _short(commit: str) -> str:
+    """A commit's first digits, and whether there were changes."""
+    return commit[:10] + (" with changes" if " " in commit else "")
+
+
+def _threads(results: Mapping[str, Any]) -> str:
+    """The threads of a training, or of several."""
+    used = sorted({model["threads"] for model in results["models"]})
+    return _count(used[0], "thread") if len(used) == 1 else f"{used[0]} to {used[-1]} threads"
 
 
 def _count(number: int, noun: str) -> str:

@@ -4,11 +4,14 @@ Everything below the output folder goes on where it stopped: files that are fetc
 trainings that are finished are not made again.
 """
 
+import hashlib
+import inspect
 import json
 import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,7 +20,9 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from antiphon import __version__, config, pictures, start
+import torch
+
+from antiphon import __version__, config, dialogue, pictures, start
 from antiphon.corpora import CORPORA
 from antiphon.corpus import read_sources
 from antiphon.errors import UserError, near
@@ -25,7 +30,7 @@ from antiphon.fetch import fetch
 from antiphon.machine import processor
 from antiphon.progress import Reporter
 from antiphon.recipe import Picture, Recipe, Row, Variant, Written, load
-from antiphon.scoring import Scored, opened, score
+from antiphon.scoring import Scored, check, opened, score
 from antiphon.seq2seq import Seq2Seq
 from antiphon.train import Outcome, train
 
@@ -40,7 +45,9 @@ class Trained(NamedTuple):
     seed: int
     options: config.Config
     outcome: Outcome
+    commit: str  # at which the training was begun
     load: float | None  # processes that wanted a processor at the training's end, this one included
+    threads: int  # of the training
 
 
 def run(
@@ -62,39 +69,35 @@ def run(
         only: names of models; the others are left out, and results are written to `out` only.
 
     Returns:
-        What `results.json` holds. Under `torchrun` the first process fetches and scores; the others have nothing.
+        What `results.json` holds.
 
     Raises:
-        UserError: a file cannot be had, a name leads nowhere, a training fails.
+        UserError: a file cannot be had, a name leads nowhere, a training fails, or several processes run it.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("a recipe runs in one process; several processes are for antiphon train")
     reporter = reporter or Reporter()
     recipe = load(folder)
-    known = [variant.name for variant in recipe.models]
-    for name in only:
-        if name not in known:
-            raise UserError(f"{folder}: no model is called '{name}'{near(name, known)}")
-    wanted = {*only, *(part.model for variant in recipe.models if variant.name in only for part in variant.written)}
-    wanted |= {variant.start for variant in recipe.models if variant.name in only}
-    chosen = [variant for variant in recipe.models if not only or variant.name in wanted]
-    first = os.environ.get("RANK", "0") == "0"
-    files = _data(recipe, out, reporter) if first else _placed(out / "data")
-    commit = _begun_at(out, folder) if first else ""
+    chosen = _chosen(recipe, only, folder)
+    check(recipe, folder)
+    files = _data(recipe, out, reporter)
     one_seed = any(text.startswith("train.seed=") for text in sets)
     trained: list[Trained] = []
     for variant in chosen:
-        for part in variant.written if first else ():
+        for part in variant.written:
             files[part.file] = _write_side(part, out, files, trained, reporter)
         for seed in (variant.seeds or recipe.seeds)[: 1 if one_seed else None]:
             begun = [f"train.start={out / 'models' / variant.start / f'seed{seed}'}"] if variant.start else []
             options = configured(recipe, variant, seed, files, [*begun, *sets])
             reporter.say(f"{variant.name}, seed {options.train.seed}")
-            outcome = train(options, out / "models" / variant.name / f"seed{seed}", command, reporter)
-            trained.append(Trained(variant, seed, options, outcome, _load()))
-    if not first:
-        return {}
+            model = out / "models" / variant.name / f"seed{seed}"
+            commit = _begun_at(model, folder)
+            outcome = train(options, model, command, reporter)
+            threads = options.train.threads or torch.get_num_threads()
+            trained.append(Trained(variant, options.train.seed, options, outcome, commit, _load(), threads))
     scored = [found for row in recipe.scores for found in _row(recipe, row, trained, files, out, reporter)]
     rows = [found for found, _ in scored]
-    results = _about(recipe, folder, command, commit) | {
+    results = _about(recipe, folder, command) | {
         "models": [_model(one) for one in trained],
         "rows": [*rows, *(_averages(recipe, rows) if recipe.average else ())],
         "samples": [_sample(recipe, variant, trained) for variant in chosen] if recipe.samples else [],
@@ -106,6 +109,21 @@ def run(
         for picture in recipe.pictures:
             _draw(picture, target, trained, scored)
     return results
+
+
+def _chosen(recipe: Recipe, only: Sequence[str], folder: Path) -> list[Variant]:
+    """The models that are wanted, and those that they need: what they start from, and what writes for them."""
+    known = {variant.name: variant for variant in recipe.models}
+    for name in only:
+        if name not in known:
+            raise UserError(f"{folder}: no model is called '{name}'{near(name, known)}")
+    wanted, waiting = set(), list(only or known)
+    while waiting:
+        name = waiting.pop()
+        wanted.add(name)
+        needed = [known[name].start, *(part.model for part in known[name].written)]
+        waiting += [other for other in needed if other and other not in wanted]
+    return [variant for variant in recipe.models if variant.name in wanted]
 
 
 def configured(
@@ -129,13 +147,14 @@ def configured(
 def _data(recipe: Recipe, out: Path, reporter: Reporter) -> dict[str, Path]:
     """Fetch the corpus's files and turn them into pairs; returns where each is, by its name."""
     fetched = {}
-    if recipe.corpus and recipe.corpus not in CORPORA:
-        raise UserError(f"no corpus is called '{recipe.corpus}'{near(recipe.corpus, CORPORA)}")
     pack = CORPORA[recipe.corpus].pack if recipe.corpus else None
     for name, file in recipe.files.items():
         reporter.show("fetching", 0, None, name)
         fetched[name] = fetch(name, file, out / "data", pack)
-    prepared = out / "data" / PREPARED
+    prepared, mark = out / "data" / PREPARED, out / "data" / f"{PREPARED}.json"
+    made_of = _made_of(recipe)
+    if prepared.is_dir() and not (mark.is_file() and mark.read_text("utf-8") == made_of):
+        shutil.rmtree(prepared)  # of another version of the recipe, or of the program
     if recipe.corpus and not prepared.is_dir():
         reporter.show("preparing", 0, None, recipe.corpus)
         unfinished = Path(tempfile.mkdtemp(dir=out / "data"))
@@ -143,10 +162,20 @@ def _data(recipe: Recipe, out: Path, reporter: Reporter) -> dict[str, Path]:
             CORPORA[recipe.corpus].prepare(fetched, unfinished, **recipe.prepare)
             if not prepared.is_dir():  # another process may have been as far
                 unfinished.rename(prepared)
+            mark.write_text(made_of, encoding="utf-8", newline="\n")
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     reporter.close()
     return _placed(out / "data")
+
+
+def _made_of(recipe: Recipe) -> str:
+    """What prepared pairs depend on: the recipe's words, its files, and the code of the corpus's module."""
+    code = inspect.getsource(sys.modules[CORPORA[recipe.corpus].prepare.__module__]) if recipe.corpus else ""
+    files = {name: file.sha256 for name, file in recipe.files.items()}
+    code += inspect.getsource(dialogue)
+    digest = hashlib.sha256(code.encode()).hexdigest()
+    return json.dumps([recipe.corpus, recipe.prepare, files, digest], indent=1, ensure_ascii=False) + "\n"
 
 
 def _placed(data: Path) -> dict[str, Path]:
@@ -195,6 +224,9 @@ def _row(
         if row.models and name not in row.models:
             continue
         seeds = [one for one in trained if one.variant.name == name]
+        judged = not row.rescored_by or any(one.variant.name == row.rescored_by for one in trained)
+        if not judged or len(seeds) < row.ensemble:
+            continue  # only some of the models were asked for
         groups = [seeds[: row.ensemble]] if row.ensemble > 1 else [[one] for one in seeds]
         runs = []
         for group in groups:
@@ -239,6 +271,8 @@ def _averages(recipe: Recipe, rows: Sequence[dict[str, Any]]) -> list[dict[str, 
     means = []
     for row in recipe.scores:
         same = [found for found in rows if found["set"] == row.name]
+        if not same:
+            continue
         scores = []
         for entries in zip(*(found["scores"] for found in same), strict=True):
             values = [mean(each) for each in zip(*(entry["values"] for entry in entries), strict=True)]
@@ -296,6 +330,8 @@ def _model(one: Trained) -> dict[str, Any]:
         "preset": one.options.preset,
         "megabytes": round(weights.stat().st_size / 1e6, 1),
         "minutes": round(one.outcome.minutes, 1),
+        "commit": one.commit,
+        "threads": one.threads,
         "load": None if one.load is None else round(one.load, 1),
         "epochs": round(one.outcome.epochs, 2),
         "updates": one.outcome.updates,
@@ -307,21 +343,17 @@ def _load() -> float | None:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
-def _about(recipe: Recipe, folder: Path, command: str, commit: str) -> dict[str, Any]:
-    import torch
-
+def _about(recipe: Recipe, folder: Path, command: str) -> dict[str, Any]:
     return {
         "recipe": folder.name,
         "title": recipe.title,
         "command": command,
-        "commit": commit,
+        "commit": _commit(folder),  # of the scoring; each model has that of its training
         "version": __version__,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": {
             "processor": processor(),
             "cores": os.cpu_count(),
-            "processes": int(os.environ.get("WORLD_SIZE", "1")),
-            "threads": torch.get_num_threads(),
             "system": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -330,23 +362,26 @@ def _about(recipe: Recipe, folder: Path, command: str, commit: str) -> dict[str,
     }
 
 
-def _begun_at(out: Path, folder: Path) -> str:
-    """The commit at which this run was begun, also where it goes on at a later one."""
-    note = out / "commit.txt"
-    if not note.is_file():
+def _begun_at(model: Path, folder: Path) -> str:
+    """The commit at which a training was begun, also where it goes on at a later one."""
+    note = model.with_name(f"{model.name}.commit.txt")
+    if not model.is_dir():
+        note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(_commit(folder) + "\n", encoding="utf-8", newline="\n")
-    return note.read_text("utf-8").strip()
+    return note.read_text("utf-8").strip() if note.is_file() else ""
 
 
 def _commit(folder: Path) -> str:
-    """The commit that is checked out, marked where files other than results differ from it; empty outside git."""
+    """The commit that is checked out, marked where code or recipes differ from it; empty outside git."""
 
     def git(*words: str) -> str:
         done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True, encoding="utf-8")
         return done.stdout.strip()
 
     try:
-        changed = [line for line in git("status", "--porcelain", "-uno").splitlines() if not line.endswith(RESULTS)]
+        changed = [
+            line for line in git("status", "--porcelain").splitlines() if line.endswith((".py", ".toml", ".cpp"))
+        ]
         return git("rev-parse", "HEAD") + (" with changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return ""

@@ -95,7 +95,7 @@ def _download(url: str, path: Path) -> None:
     try:
         with urllib.request.urlopen(url, timeout=60) as answer, path.open("wb") as file:
             shutil.copyfileobj(answer, file)
-    except (urllib.error.URLError, OSError) as e:
+    except (urllib.error.URLError, OSError, ValueError) as e:
         path.unlink(missing_ok=True)
         raise UserError(f"{url}: cannot be downloaded: {e}; or set {DATA} to a folder that holds the corpus") from e
 
@@ -105,7 +105,7 @@ def _take_out(archive: Path, member: str, take: Pack) -> None:
     taken = archive.with_name(archive.name + ".member")
     try:
         take(archive, member, taken)
-    except (KeyError, tarfile.TarError, zipfile.BadZipFile) as e:
+    except (KeyError, tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error) as e:
         archive.unlink()
         taken.unlink(missing_ok=True)
         raise UserError(f"{archive.name}: no file {member} in it: {e}; has the archive changed?") from e

@@ -60,6 +60,7 @@ def typed(leave: Sequence[str] = ()) -> str:
         while option in words:
             at = words.index(option)
             del words[at : at + 2]
+        words = [word for word in words if not word.startswith(f"{option}=")]
     processes = os.environ.get("WORLD_SIZE", "1")
     program = ["antiphon"] if processes == "1" else ["torchrun", "--nproc-per-node", processes, "-m", "antiphon.cli"]
     return shlex.join([*program, *words])

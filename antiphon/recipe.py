@@ -70,6 +70,7 @@ class Row(Part):
     metrics: list[str] = Field(default_factory=list)  # other than the recipe's
     tokenised: str = ""  # references, tokenised and lowercased as published scores are
     language: str = ""  # of the target, for tokenisers that need it
+    lowercase: bool = False  # ignore case, as where the model writes none
     published: dict[str, dict[str, float]] = Field(default_factory=dict)  # metric -> system -> value
     reach: dict[str, float] = Field(default_factory=dict)  # metric -> the value to reach
 

@@ -3,6 +3,7 @@
 The list may be any system's. Sutskever 2014 (section 3.7) averages a list's own scores with a model's log p.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
@@ -96,6 +97,8 @@ def entries(lines: Iterable[str], file: str = "list") -> list[Entry]:
             else:
                 number, score, text = line.split("\t", 2)
                 found.append(Entry(int(number) - 1, text, float(score)))
+            if not math.isfinite(found[-1].score):
+                raise ValueError("its score is no number")
         except (ValueError, IndexError) as e:
             raise UserError(
                 f"{file}:{place}: no line of an n-best list: write number<TAB>score<TAB>text, numbers from 1, or "

@@ -3,12 +3,14 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from antiphon import metrics, rerank
 from antiphon.corpora import CORPORA
 from antiphon.corpus import read, read_lines
+from antiphon.errors import UserError, near
 from antiphon.metrics import Score
 from antiphon.recipe import Recipe, Row
 from antiphon.result import Candidate, Result
@@ -31,6 +33,21 @@ def examples(spec: str, source: str = "", target: str = "") -> list[dict[str, An
     if spec.endswith(".jsonl"):
         return [json.loads(line) for line in read_lines(spec)]
     return [pair._asdict() for pair in read(spec, source, target)]
+
+
+def check(recipe: Recipe, folder: Path) -> None:
+    """Refuse a corpus and metrics that nobody knows, before hours of training.
+
+    Raises:
+        UserError: a name is not known.
+    """
+    if recipe.corpus and recipe.corpus not in CORPORA:
+        raise UserError(f"{folder}: no corpus is called '{recipe.corpus}'{near(recipe.corpus, CORPORA)}")
+    own = CORPORA[recipe.corpus].measures if recipe.corpus else {}
+    known = [*metrics.HIGHER_IS_BETTER, *PERPLEXITIES, *own]
+    for name in chain(recipe.metrics, *(row.metrics for row in recipe.scores)):
+        if name not in known:
+            raise UserError(f"{folder}: no metric is called '{name}'{near(name, known)}")
 
 
 def score(
@@ -120,7 +137,7 @@ def _measured(
         return measures[name](items, outputs)
     if name in PERPLEXITIES:
         return perplexity(model, sources, [group[0] for group in references], name)
-    return metrics.measure([name], outputs, references, language=row.language)[name]
+    return metrics.measure([name], outputs, references, language=row.language, lowercase=row.lowercase)[name]
 
 
 def perplexity(model: Seq2Seq, sources: Sequence[str], targets: Sequence[str], name: str = "perplexity") -> Score:

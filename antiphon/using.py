@@ -88,6 +88,12 @@ def generate(
         min_length=min_length, max_length=max_length, block_ngrams=block_ngrams, no_unk=no_unk or None,
         groups=groups, diversity=diversity,
     )  # fmt: skip
+    if (sample or mbr) and groups:
+        raise UserError("--groups divides a beam, and outputs that are drawn have none: leave out --groups")
+    if diversity is not None and not groups:
+        raise UserError("--diversity is of groups: give their number, such as --groups 3")
+    if mbr and wanted:
+        raise UserError("--wanted is looked for by a beam, and --mbr draws: leave out one of them")
     order = _order(mbr, utility, nbest)
     if mbr:
         sample, search = True, search | {"nbest": mbr}
@@ -315,7 +321,7 @@ def rerank(
 
     \b
     Examples:
-      antiphon generate model texts.txt --beam 20 --nbest 20 -o list.tsv
+      antiphon generate model texts.txt --beam 20 --nbest 20 --length-penalty none -o list.tsv
       antiphon rerank other list.tsv --sources texts.txt
       antiphon rerank back list.tsv --sources texts.txt --reverse --weight 0.3 --nbest 3
     """

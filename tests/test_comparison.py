@@ -24,8 +24,8 @@ def score(name: str, value: float, **more: Any) -> dict[str, Any]:
 
 def written(folder: Path, rows: list[dict[str, Any]], tried: str = "") -> Path:
     """A recipe's results below a folder of recipes."""
-    machine = {"processor": "A processor", "threads": 1, "cores": 2}
-    model = {"name": "m", "seed": 1, "minutes": 3.25, "load": 1.0, "megabytes": 7.5}
+    machine = {"processor": "A processor", "cores": 2}
+    model = {"name": "m", "seed": 1, "minutes": 3.25, "load": 1.0, "megabytes": 7.5, "threads": 1}
     results = {
         "recipe": "words", "title": "Words", "date": "2026-01-02", "commit": "0123456789abcdef", "machine": machine,
         "models": [model, model | {"seed": 2, "minutes": 4.75}], "rows": rows, "tried": tried,
@@ -48,6 +48,9 @@ def test_a_row_says_all_that_is_to_be_compared(tmp_path: Path) -> None:
     assert "|  |  | wer | 30.00 |  |  |  |  |  |" in page
     assert "bleu: `bleu|v`" in page and "commit 0123456789," in page and "1 thread of 2 cores" in page
     assert "Not reached" not in page
+    path = tmp_path / "characters" / "words" / "results.json"
+    path.write_text(path.read_text("utf-8").replace('cdef"', 'cdef with changes"'), encoding="utf-8")
+    assert "commit 0123456789 with changes," in comparison.page(tmp_path)
 
 
 def test_what_is_not_reached_is_named_with_what_was_tried(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from antiphon import experiment, metrics, recipe, scoring
 from antiphon.corpora import CORPORA, Corpus
 from antiphon.errors import UserError
 from antiphon.fetch import text
+from antiphon.progress import Reporter
 from antiphon.seq2seq import Seq2Seq
 
 WORDS = ["red", "blue", "green", "old", "new"]
@@ -89,7 +90,7 @@ def test_a_whole_run(corpora: Path) -> None:
 def test_other_settings_leave_the_results_alone(corpora: Path) -> None:
     folder = written(corpora, SINGLE)
     results = experiment.run(folder, corpora.parent / "out", sets=["train.seed=5", "train.steps=3"])
-    assert results["rows"][0]["seeds"] == [1] and results["models"][0]["updates"] == 3
+    assert results["rows"][0]["seeds"] == [5] and results["models"][0]["updates"] == 3
     assert not (folder / "results.json").exists() and (corpora.parent / "out" / "results.json").is_file()
 
 
@@ -374,3 +375,45 @@ def test_every_projects_recipe_makes_configurations(tmp_path: Path) -> None:
         for variant in loaded.models:
             files = {name: tmp_path / name for name in loaded.files}
             assert experiment.configured(loaded, variant, 1, files).data.train
+
+
+def test_pairs_are_prepared_again_when_the_recipe_changes(corpora: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def counted(files: Mapping[str, Path], out: Path, least: int) -> None:
+        made.append(least)
+        halves(files, out, least)
+
+    monkeypatch.setitem(CORPORA, "halves", Corpus(counted, {"begins": begins}))  # type: ignore[dict-item]
+    folder, out = written(corpora, SEVERAL), corpora.parent / "out"
+    loaded = recipe.load(folder)
+    for least, times in ((10, 1), (10, 1), (11, 2)):
+        changed = loaded.model_copy(update={"prepare": {"least": least}})
+        files = experiment._data(changed, out, Reporter(quiet=True))
+        assert files["warm.jsonl"].is_file() and len(made) == times
+
+
+def test_models_bring_those_that_they_need(corpora: Path) -> None:
+    middle = WRITTEN.replace('name = "both"', 'name = "both"\nstart = "first"', 1)
+    middle = middle.replace(
+        'metrics = ["per"]\n', 'metrics = ["per"]\n[[models]]\nname = "first"\n[[models]]\nname = "other"\n'
+    )
+    loaded = recipe.load(written(corpora, middle))
+    chosen = experiment._chosen(loaded, ["both"], corpora)
+    assert [variant.name for variant in chosen] == ["first", "back", "both"]
+
+
+def test_rows_that_need_a_model_that_is_left_out_are_left_out(corpora: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CORPORA, "halves", Corpus(halves, {"begins": begins}))  # type: ignore[dict-item]
+    results = experiment.run(written(corpora, SEVERAL), corpora.parent / "out", only=["cold"])
+    assert {row["set"] for row in results["rows"]} == {"all", "wide", "together"}
+
+
+def test_what_cannot_work_is_told_before_the_work(corpora: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = written(corpora, SINGLE.replace('"bleu"]', '"bluee"]'))
+    with pytest.raises(UserError, match="no metric is called 'bluee'; did you mean 'bleu'"):
+        experiment.run(folder, corpora.parent / "out")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="a recipe runs in one process"):
+        experiment.run(folder, corpora.parent / "out")
+    assert not (corpora.parent / "out").exists()

@@ -86,7 +86,7 @@ def test_an_output_that_holds_them_ends_where_the_model_ends(beam: int) -> None:
             return log_p, np.full((V, V, len(source)), 1 / len(source), np.float32)
 
     for penalty in ("none", "average"):
-        options = Options(beam=beam, max_length=12, length_penalty=penalty)  # type: ignore[arg-type]
+        options = Options(beam=beam, max_length=12, length_penalty=penalty)
         (found,) = beam_search(Ends(V), SOURCES[:1], options, wanted=[[[[piece]]]])
         assert found[0].finished and found[0].ids[-1] == piece and found[0].ids.count(piece) == 1
         if penalty == "none":
