@@ -1,5 +1,6 @@
 """Recipes: what a recipe.toml may say."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,13 @@ def test_a_recipe_takes_the_files_of_another(tmp_path: Path) -> None:
         file_.write(HEAD.replace("[files]\n", "") + 'files_of = "fisrt"\n' + tail)
     with pytest.raises(UserError, match="no recipe is called 'fisrt'; did you mean 'first'"):
         recipe.load(second)
+
+
+def test_every_recipe_of_the_project_is_described() -> None:
+    root = Path(__file__).parent.parent / "recipes"
+    for folder in recipe.find(root).values():
+        page = (folder / "README.md").read_text("utf-8")
+        assert f"antiphon recipe run {folder.name}\n" in page, folder
+        assert ("There are no results yet." in page) != (folder / "results.json").is_file(), folder
+        for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", page):
+            assert (folder / picture).is_file(), picture
