@@ -3,7 +3,6 @@
 Tasks 1 to 5 are synthetic, task 6 is the DSTC2 corpus of people talking to a system.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from antiphon.config import Dialogue
+from antiphon.corpora import rows
 from antiphon.corpora.measure import Measure
 from antiphon.dialogue import Turn, context
 from antiphon.fetch import text
@@ -36,12 +36,11 @@ def prepare(files: Mapping[str, Path], out: Path, *, words: int = 240, facts: bo
         results: most restaurants in a source, the first ones.
     """
     for name in ("train", "valid", "test"):
-        lines = []
+        found = []
         for number, dialogue in enumerate(_dialogues(text(files[f"{name}.txt"]))):
             for source, target in _replies(dialogue, words, facts, results):
-                row = {"source": source, "target": target, "dialogue": number}
-                lines.append(json.dumps(row, ensure_ascii=False) + "\n")
-        (out / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8", newline="\n")
+                found.append({"source": source, "target": target, "dialogue": number})
+        rows.write(out / f"{name}.jsonl", found)
 
 
 def _dialogues(content: str) -> Iterator[list[str]]:

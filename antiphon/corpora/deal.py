@@ -3,12 +3,12 @@
 A target is a whole conversation as one of the two sees it, given the counts and what each thing is worth to that one.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from antiphon.corpora import rows
 from antiphon.fetch import text
 
 RARE = "<rare>"  # instead of words seen fewer than `least` times in training, as the paper's vocabulary has it
@@ -25,12 +25,11 @@ def prepare(files: Mapping[str, Path], out: Path, *, least: int = 20) -> None:
     sets = {name: text(files[f"{name}.txt"]).splitlines() for name in ("train", "valid", "test")}
     counts = Counter(word for line in sets["train"] for word in between(line, "dialogue"))
     for name, lines in sets.items():
-        rows = []
+        found = []
         for line in lines:
             first, *words = (word if counts[word] >= least else RARE for word in between(line, "dialogue"))
-            row = {"source": " ".join([*between(line, "input"), first]), "target": " ".join(words)}
-            rows.append(json.dumps(row, ensure_ascii=False) + "\n")
-        (out / f"{name}.jsonl").write_text("".join(rows), encoding="utf-8", newline="\n")
+            found.append({"source": " ".join([*between(line, "input"), first]), "target": " ".join(words)})
+        rows.write(out / f"{name}.jsonl", found)
 
 
 def between(line: str, tag: str) -> list[str]:

@@ -3,11 +3,11 @@
 So it can be measured what texts without a translation are worth: the rest's translations are known, and not used.
 """
 
-import json
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
+from antiphon.corpora import rows
 from antiphon.corpus import read
 
 
@@ -23,7 +23,6 @@ def prepare(files: Mapping[str, Path], out: Path, *, source: str, target: str, p
     corpus = read(f"{files[source]},{files[target]}")
     kept = list(islice(corpus, pairs))
     for name, sides in (("pairs", ("source", "target")), ("reverse", ("target", "source"))):
-        lines = [json.dumps({sides[0]: p.source, sides[1]: p.target}, ensure_ascii=False) + "\n" for p in kept]
-        (out / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8", newline="\n")
+        rows.write(out / f"{name}.jsonl", ({sides[0]: pair.source, sides[1]: pair.target} for pair in kept))
     texts = "".join(f"{pair.target}\n" for pair in corpus)
     (out / "texts.txt").write_text(texts, encoding="utf-8", newline="\n")

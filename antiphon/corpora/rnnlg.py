@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from antiphon import fetch
+from antiphon.corpora import rows
 from antiphon.metrics import Score
 
 # resource/special_values: words for what a slot's value says by itself.
@@ -134,9 +135,9 @@ def prepare(files: Mapping[str, Path], out: Path, domain: str) -> None:
     """
     for name in ("train", "valid", "test"):
         text = fetch.text(files[f"{domain}.{name}.json"])
-        rows = json.loads("".join(line for line in text.splitlines(keepends=True) if not line.startswith("#")))
-        acts = [parse(act) for act, _, _ in rows]
-        hidden = [delexicalise(normalise(said), act) for act, (_, said, _) in zip(acts, rows, strict=True)]
+        told = json.loads("".join(line for line in text.splitlines(keepends=True) if not line.startswith("#")))
+        acts = [parse(act) for act, _, _ in told]
+        hidden = [delexicalise(normalise(said), act) for act, (_, said, _) in zip(acts, told, strict=True)]
         same: dict[Any, list[str]] = {}
         for act, said in zip(acts, hidden, strict=True):
             same.setdefault(act.meaning, []).append(said)
@@ -144,10 +145,9 @@ def prepare(files: Mapping[str, Path], out: Path, domain: str) -> None:
             {"source": source, "target": lexicalise(said, act)}
             if name == "train"
             else {"source": source, "target": [lexicalise(each, act) for each in same[act.meaning]]}
-            for act, said, (source, _, _) in zip(acts, hidden, rows, strict=True)
+            for act, said, (source, _, _) in zip(acts, hidden, told, strict=True)
         ]
-        lines = "".join(json.dumps(pair, ensure_ascii=False) + "\n" for pair in pairs)
-        (out / f"{name}.jsonl").write_text(lines, encoding="utf-8", newline="\n")
+        rows.write(out / f"{name}.jsonl", pairs)
 
 
 def bleu(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> Score:

@@ -1,12 +1,12 @@
 """XDailyDialog in Chinese (Liu 2023), github.com/liuzeming01/XDailyDialog, Apache-2.0 and CC BY-NC-SA 4.0."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from antiphon import dialogue
 from antiphon.config import Dialogue
+from antiphon.corpora import rows
 from antiphon.corpora.measure import Measure
 from antiphon.fetch import text
 from antiphon.metrics import Score
@@ -25,12 +25,12 @@ def prepare(files: Mapping[str, Path], out: Path, *, turns: int = 3) -> None:
     """
     options = Dialogue(turns=turns)
     for name in ("train", "valid", "test"):
-        rows = []
+        found = []
         for line in text(files[f"{name}.txt"]).splitlines():
             said = [turn.strip() for turn in line.split(END) if turn.strip()]
             for source, target in dialogue.pairs(said, options):
-                rows.append(json.dumps({"source": source, "target": target}, ensure_ascii=False) + "\n")
-        (out / f"{name}.jsonl").write_text("".join(rows), encoding="utf-8", newline="\n")
+                found.append({"source": source, "target": target})
+        rows.write(out / f"{name}.jsonl", found)
 
 
 def distinct(n: int) -> Measure:
