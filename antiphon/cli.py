@@ -1,13 +1,13 @@
 """The command line: `antiphon train | generate | chat | evaluate | score | ...`.
 
-Thin: what is real lives in the modules. Commands are in `making`, `using` and `remaking`, and join the program when
-these are imported.
+Thin: what is real lives in the modules. Commands are in `make_commands`, `use_commands` and `recipe_commands`,
+and join the program when these are imported.
 """
 
-from antiphon import making, remaking, using
+from antiphon import make_commands, recipe_commands, use_commands
 from antiphon.program import app, main
 
-__all__ = ["app", "main", "making", "remaking", "using"]
+__all__ = ["app", "main", "make_commands", "recipe_commands", "use_commands"]
 
 if __name__ == "__main__":
     main()

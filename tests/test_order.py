@@ -24,8 +24,8 @@ ORDER = [
     "corpora.couplets", "corpora.deal", "corpora.e2e", "corpora.parts", "corpora.rnnlg", "corpora.scan",
     "corpora.scitldr", "corpora.sigmorphon2020", "corpora.small_enja", "corpora.xdailydialog",
     "pictures", "scoring", "experiment", "comparison",
-    "dates", "demo", "options", "guard", "output", "program", "making", "using",
-    "remaking", "cli",
+    "dates", "demo", "options", "guard", "output", "program", "make_commands",
+    "use_commands", "recipe_commands", "cli",
 ]  # fmt: skip
 
 # What a user of a trained model imports; it must not need the extra `train`.
@@ -35,7 +35,8 @@ RUNTIME = [
     "prepare", "engine", "ensemble", "hypothesis", "strategy", "phrases", "search", "writing",
     "metrics", "significance", "report", "folder", "average",
     "shortlist", "onnx_engine", "result", "mbr", "seq2seq", "progress",
-    "options", "guard", "output", "program", "making", "using", "remaking", "cli",
+    "options", "guard", "output", "program",
+    "make_commands", "use_commands", "recipe_commands", "cli",
 ]  # fmt: skip
 
 
