@@ -10,9 +10,8 @@ from statistics import mean
 from typing import Any
 
 from antiphon.errors import UserError
-from antiphon.recipe import RECIPE, load
+from antiphon.recipe import RECIPE, RESULTS, load
 
-RESULTS = "results.json"
 HEAD = """# Results
 
 Every recipe's result beside what was published for the same data and measure. `antiphon recipe table` writes this page

@@ -29,12 +29,11 @@ from antiphon.errors import UserError, near
 from antiphon.fetch import fetch
 from antiphon.machine import processor
 from antiphon.progress import Reporter
-from antiphon.recipe import Picture, Recipe, Row, Variant, Written, load
+from antiphon.recipe import RESULTS, Picture, Recipe, Row, Variant, Written, load
 from antiphon.scoring import Scored, check, opened, score
 from antiphon.seq2seq import Seq2Seq
 from antiphon.train import Outcome, train
 
-RESULTS = "results.json"
 PREPARED = "prepared"
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from antiphon.errors import UserError, near
 
-RECIPE = "recipe.toml"
+RECIPE, RESULTS = "recipe.toml", "results.json"
 
 
 class Part(BaseModel):

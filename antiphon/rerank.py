@@ -83,7 +83,7 @@ def rerank(
 
 def entries(lines: Iterable[str], file: str = "list") -> list[Entry]:
     """Read an n-best list: `antiphon generate --nbest` (number from 1, score, text between tabs), or Moses's
-    (`number from 0 ||| text ||| .. ||| score`).
+    (`number from 0 ||| text ||| features ||| score`, and what may follow, such as an alignment, or without features).
 
     Raises:
         UserError: a line is neither, with its place.
@@ -93,7 +93,8 @@ def entries(lines: Iterable[str], file: str = "list") -> list[Entry]:
         moses = [part.strip() for part in re.split(r"(?:^|\s)\|\|\|(?:\s|$)", line)]
         try:
             if len(moses) >= 3:
-                found.append(Entry(int(moses[0]), moses[1], float(moses[-1].split()[-1])))
+                total = moses[3] if len(moses) > 3 else moses[2]
+                found.append(Entry(int(moses[0]), moses[1], float(total.split()[-1])))
             else:
                 number, score, text = line.split("\t", 2)
                 found.append(Entry(int(number) - 1, text, float(score)))

@@ -49,8 +49,8 @@ def test_a_model_scores_both_ways() -> None:
 
 def test_lists_of_antiphon_and_of_moses() -> None:
     assert rerank.entries(["1\t-0.5\tone two", "2\t-1\t"]) == [Entry(0, "one two", -0.5), Entry(1, "", -1.0)]
-    moses = ["0 ||| one two ||| LM0= -3 TM= -1 ||| -4.5", "1 ||| x ||| -2"]
-    assert rerank.entries(moses) == [Entry(0, "one two", -4.5), Entry(1, "x", -2.0)]
+    moses = ["0 ||| one two ||| LM0= -3 TM= -1 ||| -4.5", "1 ||| x ||| -2", "2 ||| y ||| F= 1 ||| -3 ||| 0-0 1-2"]
+    assert rerank.entries(moses) == [Entry(0, "one two", -4.5), Entry(1, "x", -2.0), Entry(2, "y", -3.0)]
     with pytest.raises(UserError, match=r"list:2: no line of an n-best list"):
         rerank.entries(["1\t-1\tx", "one two"])
 
