@@ -193,12 +193,12 @@ def _at(spec: str, model: str, files: Mapping[str, Path]) -> str:
 def _write_side(
     part: Written, out: Path, files: Mapping[str, Path], trained: Sequence[Trained], reporter: Reporter
 ) -> Path:
-    """Let a trained model write one side of pairs; texts for which it writes nothing are left out."""
+    """Let a trained model, or several, write one side of pairs; texts for which it writes nothing are left out."""
     path = out / "data" / part.file
     if path.is_file():
         return path
     texts = list(read_sources(_at(part.texts, part.model, files)))
-    model = opened([next(one for one in trained if one.variant.name == part.model).outcome.model])
+    model = opened([one.outcome.model for one in trained if one.variant.name == part.model][: part.ensemble])
     other = "target" if part.side == "source" else "source"
     lines: list[str] = []
     for text, result in zip(texts, model.stream(texts, sample=part.sample, **part.search), strict=True):

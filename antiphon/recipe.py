@@ -36,7 +36,8 @@ class Written(Part):
 
     file: str  # what `data.train` calls them, ending in .jsonl
     texts: str  # the other side, a text a line, as `data.train` names a corpus
-    model: str  # its first seed writes
+    model: str  # its first seed writes, or
+    ensemble: int = Field(1, ge=1)  # so many seeds of it together
     side: Literal["source", "target"]  # what it writes
     sample: bool = False  # draw at random instead of looking for the most probable (Edunov 2018)
     search: dict[str, Any] = Field(default_factory=dict)  # options of `Seq2Seq.generate` over the model's own
@@ -161,6 +162,12 @@ def _check(recipe: Recipe, path: Path) -> None:
                 raise UserError(
                     f"{path}: '{part.model}' is to write {part.file} for '{variant.name}': no model of this name "
                     f"stands above it{near(part.model, known[:number])}"
+                )
+            seeds = recipe.models[known.index(part.model)].seeds or recipe.seeds
+            if part.ensemble > len(seeds):
+                raise UserError(
+                    f"{path}: an ensemble of {part.ensemble} is to write {part.file}, and '{part.model}' has "
+                    f"{len(seeds)} seeds: name more"
                 )
         if variant.start and variant.start not in known[:number]:
             raise UserError(

@@ -295,6 +295,22 @@ def test_a_model_writes_pairs_for_another(corpora: Path) -> None:
     assert made == [{"source": a, "target": b} for a, b in zip(expected, texts, strict=True) if a.strip()]
 
 
+def test_seeds_write_together(corpora: Path) -> None:
+    together = WRITTEN.replace('name = "back"\n', 'name = "back"\nseeds = [1, 2]\n')
+    together = together.replace('model = "back"\n', 'model = "back"\nensemble = 2\n')
+    folder, out = written(corpora, together), corpora.parent / "out"
+    texts = [b for _, b in PAIRS[:20]]
+    (out / "data").mkdir(parents=True)
+    (out / "data" / "texts.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    experiment.run(folder, out)
+    made = scoring.examples(str(out / "data" / "made.jsonl"))
+    both = Seq2Seq.ensemble([out / "models" / "back" / f"seed{seed}" for seed in (1, 2)])
+    expected = [r.text for r in both.generate(texts, beam=1)]
+    assert made == [{"source": a, "target": b} for a, b in zip(expected, texts, strict=True) if a.strip()]
+    with pytest.raises(UserError, match=r"an ensemble of 3 is to write made.jsonl, and 'back' has 2 seeds"):
+        experiment.run(written(corpora, together.replace("ensemble = 2", "ensemble = 3")), out)
+
+
 STARTED = """
 metrics = ["per"]
 [[models]]
