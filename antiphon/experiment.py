@@ -229,7 +229,7 @@ def _row(
         groups = [seeds[: row.ensemble]] if row.ensemble > 1 else [[one] for one in seeds]
         runs = []
         for group in groups:
-            reporter.show("scoring", 0, None, f"{row.name}, {name}")
+            reporter.show("scoring", recipe.scores.index(row), len(recipe.scores), f"{row.name}, {name}")
             judges = [one.outcome.model for one in trained if one.variant.name == row.rescored_by]
             pairs, tokenised = _at(row.pairs, name, files), files[row.tokenised] if row.tokenised else None
             runs.append(score(recipe, row, [one.outcome.model for one in group], pairs, tokenised, judges))
