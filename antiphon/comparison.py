@@ -17,7 +17,8 @@ HEAD = """# Results
 Every recipe's result beside what was published for the same data and measure. `antiphon recipe table` writes this page
 from the recipes' `results.json`, which hold all values, seeds and settings; a test keeps it current. A figure with
 ± is the mean over seeds and their standard deviation. Minutes are of one training, on the machine named, which
-was often busy with other work: `load` is the number of processes that wanted a processor at its end."""
+was often busy with other work: `load` is the number of processes that wanted a processor at its end. Minutes and size
+of an ensemble are those of all its members; models that only choose among another's outputs are not counted."""
 
 
 def page(recipes: Path) -> str:
@@ -85,16 +86,25 @@ def _cells(row: Mapping[str, Any], models: Iterable[Mapping[str, Any]]) -> list[
     """A table row for each of a row's scores; what is the same in all stands in the first."""
     own = [model for model in models if model["name"] == row["model"] and model["seed"] in row["seeds"]] or list(models)
     known = {key: [model[key] for model in own if model[key] is not None] for key in ("minutes", "load", "megabytes")}
-    costs = [f"{mean(values):.1f}" if values else "" for values in known.values()]
+    together = len(own) if row["ensemble"] > 1 else 1
+    times = {"minutes": together, "load": 1, "megabytes": together}  # an ensemble costs what all its members cost
+    costs = [f"{times[key] * mean(values):.1f}" if values else "" for key, values in known.items()]
     name = row["model"] + (f", ensemble of {row['ensemble']}" if row["ensemble"] > 1 else "")
     cells = []
     for n, score in enumerate(row["scores"]):
         published = "; ".join(f"{value:g} ({system})" for system, value in score["published"].items())
         reach = "" if score["reach"] is None else f"{score['reach']:g}{' ✓' if reached(score) else ''}"
-        value = f"{score['value']:.2f}" + ("" if score["deviation"] is None else f" ± {score['deviation']:.2f}")
         first = [row["set"], name] if n == 0 else ["", ""]
-        cells.append([*first, score["name"], value, published, reach, *(costs if n == 0 else ["", "", ""])])
+        cells.append([*first, score["name"], figure(score), published, reach, *(costs if n == 0 else ["", "", ""])])
     return cells
+
+
+def figure(score: Mapping[str, Any]) -> str:
+    """A score with its deviation; to four places where those that it is compared with are below 1, else to two."""
+    goals = [*score["published"].values(), *([] if score["reach"] is None else [score["reach"]])]
+    places = 4 if goals and max(goals) < 1 else 2
+    spread = "" if score["deviation"] is None else f" ± {score['deviation']:.{places}f}"
+    return f"{score['value']:.{places}f}{spread}"
 
 
 def reached(score: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ State = Any  # the engine's own: the encoder's memory and the decoder's state; a
 class Step(NamedTuple):
     """What the model says after reading one more token of every hypothesis."""
 
-    scores: NDArray[np.float32]  # [B, K, k]  log p of the k best next tokens, best first
+    scores: NDArray[np.float32]  # [B, K, k]  log p of the k best next tokens, best first (see `Engine.step` for k = 0)
     ids: NDArray[np.int64]  # [B, K, k]  those tokens, all different within a row but where log p = -inf
     asked: NDArray[np.float32]  # [B, K]  log p of the tokens in `ask`; without meaning where nothing was asked
     attention: NDArray[np.float32] | None  # [B, K, S]  alpha_t of this step, 0 on padding; None without attention
@@ -63,7 +63,7 @@ class Engine(Protocol):
             state: from `start`, `step` or `keep`, with K' rows a sentence.
             tokens: [B, K] the token each hypothesis reads; BOS at the first step. K may differ from K'.
             parents: [B, K] the row, 0 to K' - 1, of `state` that each hypothesis goes on from.
-            k: how many best next tokens are wanted, 1 to `vocabulary`.
+            k: how many best next tokens are wanted, 1 to `vocabulary`; 0: all tokens, in the order of their ids.
             ask: [B, K] tokens whose log p is wanted, among the best or not; PAD asks for nothing.
 
         Returns:

@@ -64,18 +64,16 @@ class EnsembleEngine:
         looking: list[NDArray[np.floating]] = []
         after = []
         for member, weight, before in zip(self.members, self.weights, state, strict=True):
-            step, new = member.step(before, tokens, parents, self.vocabulary)
+            step, new = member.step(before, tokens, parents, 0)
             after.append(new)
             if not weight:
                 continue
-            each = np.zeros_like(p)
-            np.put_along_axis(each, step.ids, np.exp(step.scores, dtype=np.float64), 2)
-            p += weight * each
+            p += weight * np.exp(step.scores, dtype=np.float64)
             if step.attention is not None:
                 looking.append(weight * step.attention)
         with np.errstate(divide="ignore"):
             log_p = np.log(p)
-        best = _best(log_p, min(k, self.vocabulary))
+        best = _best(log_p, min(k, self.vocabulary)) if k else np.broadcast_to(np.arange(self.vocabulary), log_p.shape)
         asked = np.take_along_axis(log_p, (np.zeros_like(tokens) + PAD if ask is None else ask)[:, :, None], 2)
         whole = looking and len(looking) == np.count_nonzero(self.weights)  # of models that all attend
         attention = np.asarray(np.sum(looking, axis=0), np.float32) if whole else None

@@ -81,6 +81,8 @@ def run(
     check(recipe, folder)
     files = _data(recipe, out, reporter)
     one_seed = any(text.startswith("train.seed=") for text in sets)
+    if one_seed and any(part.ensemble > 1 for variant in chosen for part in variant.written):
+        raise UserError(f"{folder}: several seeds together write pairs for another model here: leave train.seed out")
     trained: list[Trained] = []
     for variant in chosen:
         for part in variant.written:
@@ -194,11 +196,15 @@ def _write_side(
     part: Written, out: Path, files: Mapping[str, Path], trained: Sequence[Trained], reporter: Reporter
 ) -> Path:
     """Let a trained model, or several, write one side of pairs; texts for which it writes nothing are left out."""
-    path = out / "data" / part.file
-    if path.is_file():
+    path, writers = out / "data" / part.file, [one for one in trained if one.variant.name == part.model]
+    writers = writers[: part.ensemble]
+    mark = path.with_name(f"{path.name}.json")
+    known = [(one.seed, one.outcome.updates, one.outcome.best) for one in writers]
+    made_of = json.dumps([part.model_dump(), known], ensure_ascii=False) + "\n"
+    if path.is_file() and mark.is_file() and mark.read_text("utf-8") == made_of:
         return path
     texts = list(read_sources(_at(part.texts, part.model, files)))
-    model = opened([one.outcome.model for one in trained if one.variant.name == part.model][: part.ensemble])
+    model = opened([one.outcome.model for one in writers])
     other = "target" if part.side == "source" else "source"
     lines: list[str] = []
     for text, result in zip(texts, model.stream(texts, sample=part.sample, **part.search), strict=True):
@@ -208,6 +214,7 @@ def _write_side(
     partial = path.with_name(path.name + ".partial")
     partial.write_text("".join(lines), encoding="utf-8", newline="\n")
     partial.replace(path)
+    mark.write_text(made_of, encoding="utf-8", newline="\n")
     return path
 
 

@@ -40,6 +40,11 @@ def fetch(name: str, file: File, folder: Path, pack: Pack | None = None) -> Path
         here = Path(os.environ.get(DATA, "")) / file.local
         if os.environ.get(DATA) and here.is_file():
             shutil.copyfile(here, partial)
+        elif not file.url:
+            raise UserError(
+                f"{name}: no official address has this file; put it at {file.local} below a folder, and name that "
+                f"folder in {DATA}"
+            )
         else:
             _download(file.url, partial)
             if file.member:

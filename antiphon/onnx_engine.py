@@ -118,17 +118,21 @@ class OnnxEngine:
         feed = {
             "tokens": np.ascontiguousarray(tokens, np.int64).reshape(-1),
             "rows": (state.first[:, None] + parents).reshape(-1),
-            "k": np.array([min(k, len(allowed) or self.vocabulary)]),
+            "k": np.array([min(k or self.vocabulary, len(allowed) or self.vocabulary)]),
             "ask": asked.reshape(-1, 1),
             **state.words,
             **state.memory,
             **state.decoder,
         }
         found = dict(zip(self._answers, self._step.run(self._answers, feed), strict=True))
-        ids = found["ids"].reshape(B, K, -1)
+        scores, ids = found["scores"].reshape(B, K, -1), found["ids"].reshape(B, K, -1)
+        if len(allowed):
+            ids = allowed[ids]
+        if not k:
+            scores, ids = _in_order(scores, ids, self.vocabulary)
         step = Step(
-            found["scores"].reshape(B, K, -1),
-            allowed[ids] if len(allowed) else ids,
+            scores,
+            ids,
             found["asked"].reshape(B, K),
             found.get("attention"),
         )
@@ -146,6 +150,15 @@ class OnnxEngine:
                        for name, value in decoder.items()}  # fmt: skip
         memory = {name: np.ascontiguousarray(value[sentences]) for name, value in memory.items()}
         return state._replace(memory=memory, decoder=decoder, first=state.first[sentences])
+
+
+def _in_order(
+    scores: NDArray[np.float32], ids: NDArray[np.int64], vocabulary: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The scores of all tokens in the order of their ids, -inf for those that are not among `ids`. [B, K, V] each"""
+    every = np.full((*ids.shape[:2], vocabulary), -np.inf, np.float32)
+    np.put_along_axis(every, ids, scores, 2)
+    return every, np.broadcast_to(np.arange(vocabulary), every.shape)
 
 
 class Listed:

@@ -24,7 +24,7 @@ class Part(BaseModel):
 class File(Part):
     """One file of a corpus."""
 
-    url: str
+    url: str  # empty: no address has this very file
     sha256: str  # of the text, unpacked, so that it holds however the file was compressed
     local: str  # its place below the folder that ANTIPHON_DATA names
     member: str = ""  # its path inside, where the address is a .zip or .tar archive

@@ -40,9 +40,9 @@ def run(
     \b
     Examples:
       antiphon recipe run multi30k-en-de
-      antiphon recipe run multi30k-en-de --set train.seed=2 --out runs/second
+      antiphon recipe run e2e-nlg --set train.seed=2 --out runs/second
     """
-    from antiphon import experiment, recipe
+    from antiphon import comparison, experiment, recipe
     from antiphon.progress import Reporter
 
     folder = recipe.find(Path("recipes")).get(name, Path(name))
@@ -52,8 +52,7 @@ def run(
         results = experiment.run(folder, out or Path("runs") / folder.name, sets or (), asked, reporter, only or ())
     for row in results.get("rows", ()):
         for score in row["scores"]:
-            spread = f" ± {score['deviation']:.2f}" if score["deviation"] is not None else ""
-            print(f"{row['set']}\t{row['model']}\t{score['name']}\t{score['value']:.2f}{spread}\t{score['signature']}")
+            print(f"{row['set']}\t{row['model']}\t{score['name']}\t{comparison.figure(score)}\t{score['signature']}")
 
 
 @functools.partial(command, group=recipes)

@@ -267,29 +267,17 @@ def _by_length_figure(systems: Mapping[str, Sequence[LengthBin]], metric: str, t
 def _vectors_figure(texts: Sequence[str], points: NDArray[np.float64], title: str) -> "Figure":
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 6), dpi=150, layout="constrained")
+    figure = Figure(figsize=(7, 5 + 0.18 * len(texts)), dpi=150, layout="constrained")
     axes = figure.subplots()
     axes.scatter(points[:, 0], points[:, 1], s=18)
-    middle, line = points[:, 0].mean(), 0.045 * np.ptp(points[:, 1])
-    heights = _apart(points[:, 1] + 0.2 * line, line)
-    for text, (x, y), height in zip(texts, points, heights, strict=True):
-        side, aside = ("left", 0.02) if x <= middle else ("right", -0.02)
-        beside = x + aside * np.ptp(points[:, 0])
-        end = {"arrowstyle": "-", "lw": 0.5, "relpos": (float(side == "right"), 0.5)}  # a line to the text's near end
-        axes.annotate(text, (x, y), xytext=(beside, height), ha=side, arrowprops=end)
-    axes.margins(0.15)
+    for number, (x, y) in enumerate(points, start=1):
+        axes.annotate(str(number), (x, y), xytext=(4, 4), textcoords="offset points")
+    axes.set_xlabel("\n".join(f"{number}  {text}" for number, text in enumerate(texts, start=1)), loc="left")
+    axes.margins(0.1)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_title(title)
     return figure
-
-
-def _apart(heights: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
-    """Heights moved up until each is `gap` or more above the next lower one."""
-    apart, least = heights.copy(), -np.inf
-    for i in np.argsort(heights, kind="stable"):
-        least = apart[i] = max(heights[i], least + gap)
-    return apart
 
 
 def _bars_figure(values: Mapping[str, float], spreads: Mapping[str, float], metric: str, title: str) -> "Figure":

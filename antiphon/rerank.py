@@ -83,7 +83,7 @@ def rerank(
 
 def entries(lines: Iterable[str], file: str = "list") -> list[Entry]:
     """Read an n-best list: `antiphon generate --nbest` (number from 1, score, text between tabs), or Moses's
-    (`number from 0 ||| text ||| features ||| score`, and what may follow, such as an alignment, or without features).
+    (`number from 0 ||| text ||| features ||| score`, and what may follow, such as an alignment; or without features).
 
     Raises:
         UserError: a line is neither, with its place.

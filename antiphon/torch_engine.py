@@ -68,7 +68,7 @@ class TorchEngine:
         logits = logits.float()
         logits[..., [PAD, BOS]] = -torch.inf
         log_p = logits.log_softmax(-1)  # [B, K, V]
-        best, ids = self.best(log_p, min(k, self.vocabulary))
+        best, ids = self.best(log_p, min(k, self.vocabulary)) if k else (log_p, _every(log_p))
         asked = torch.zeros(fed.shape) if ask is None else log_p.gather(2, self._tensor(ask).unsqueeze(2)).squeeze(2)
         step = Step(
             best.cpu().numpy(),
@@ -98,6 +98,11 @@ class TorchEngine:
 
     def _tensor(self, ids: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(ids)).to(self.device)
+
+
+def _every(log_p: Tensor) -> Tensor:
+    """All ids in their order, for each hypothesis. [B, K, V]"""
+    return torch.arange(log_p.shape[2], device=log_p.device).expand(log_p.shape)
 
 
 def _chosen(state: Named, rows: Tensor) -> Named:

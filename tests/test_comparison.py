@@ -59,8 +59,16 @@ def test_what_is_not_reached_is_named_with_what_was_tried(tmp_path: Path) -> Non
     assert "Not reached: test, m: wer. Tried: two sizes." in page
 
 
-def test_an_ensemble_is_named(tmp_path: Path) -> None:
-    assert "| m, ensemble of 2 |" in comparison.page(written(tmp_path, [row(score("bleu", 1.0), ensemble=2)]))
+def test_an_ensemble_costs_what_its_members_cost(tmp_path: Path) -> None:
+    page = comparison.page(written(tmp_path, [row(score("bleu", 1.0), ensemble=2)]))
+    assert "| test | m, ensemble of 2 | bleu | 1.00 |  |  | 8.0 | 1.0 | 15.0 |" in page
+
+
+def test_scores_from_0_to_1_have_four_places() -> None:
+    assert (
+        comparison.figure(score("bleu", 0.52724, published={"a book": 0.5116}, deviation=0.0031)) == "0.5272 ± 0.0031"
+    )
+    assert comparison.figure(score("slots", 0.234, reach=3.0)) == "0.23"
 
 
 def test_no_results_and_old_results_are_told(tmp_path: Path) -> None:

@@ -42,6 +42,14 @@ def test_a_step_is_the_mean_of_probabilities(weights: tuple[float, ...], k: int)
         assert step.scores[step.ids == PAD].max() == step.scores[step.ids == BOS].max() == -np.inf
 
 
+def test_all_tokens_come_in_the_order_of_their_ids() -> None:
+    engine, tokens = EnsembleEngine(members()), np.full((3, 1), BOS)
+    step, _ = engine.step(engine.start(SOURCES), tokens, np.zeros_like(tokens), 0)
+    p = sum(np.exp(log_p(toy, tokens)) / 3 for toy in members())
+    assert np.exp(step.scores) == pytest.approx(p, abs=1e-6)
+    assert (step.ids == np.arange(engine.vocabulary)).all()
+
+
 def test_attention_is_the_weighted_mean() -> None:
     engine, tokens = EnsembleEngine(members(), (1, 0, 3)), np.full((3, 1), BOS)
     step, _ = engine.step(engine.start(SOURCES), tokens, np.zeros_like(tokens), 2)

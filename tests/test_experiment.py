@@ -293,6 +293,10 @@ def test_a_model_writes_pairs_for_another(corpora: Path) -> None:
     back = Seq2Seq.load(out / "models" / "back" / "seed1")
     expected = [r.text for r in back.generate(texts, beam=1)]
     assert made == [{"source": a, "target": b} for a, b in zip(expected, texts, strict=True) if a.strip()]
+    experiment.run(written(corpora, WRITTEN.replace("beam = 1", "beam = 2, nbest = 1")), out, only=["both"])
+    again = [r.text for r in back.generate(texts, beam=2)]
+    made = scoring.examples(str(out / "data" / "made.jsonl"))
+    assert made == [{"source": a, "target": b} for a, b in zip(again, texts, strict=True) if a.strip()]
 
 
 def test_seeds_write_together(corpora: Path) -> None:
@@ -307,6 +311,8 @@ def test_seeds_write_together(corpora: Path) -> None:
     both = Seq2Seq.ensemble([out / "models" / "back" / f"seed{seed}" for seed in (1, 2)])
     expected = [r.text for r in both.generate(texts, beam=1)]
     assert made == [{"source": a, "target": b} for a, b in zip(expected, texts, strict=True) if a.strip()]
+    with pytest.raises(UserError, match=r"several seeds together write pairs .* leave train\.seed out"):
+        experiment.run(folder, out, sets=["train.seed=2"])
     with pytest.raises(UserError, match=r"an ensemble of 3 is to write made.jsonl, and 'back' has 2 seeds"):
         experiment.run(written(corpora, together.replace("ensemble = 2", "ensemble = 3")), out)
 

@@ -64,6 +64,14 @@ def test_fetch_says_what_cannot_be_downloaded(corpus: Path, tmp_path: Path, monk
     assert list((tmp_path / "data").iterdir()) == []
 
 
+def test_a_file_without_an_address_is_asked_for(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANTIPHON_DATA", raising=False)
+    file = entry(corpus, "all.a.gz").model_copy(update={"url": ""})
+    with pytest.raises(UserError, match=r"all\.a\.gz: no official address has this file; put it at .* ANTIPHON_DATA"):
+        fetch("all.a.gz", file, tmp_path / "data")
+    assert list((tmp_path / "data").iterdir()) == []
+
+
 def test_one_column_of_a_file(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ANTIPHON_DATA", raising=False)
     lines = gzip.decompress((corpus / "all.a.gz").read_bytes()).decode().splitlines()

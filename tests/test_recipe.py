@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon import recipe
+from antiphon import fetch, recipe
 from antiphon.errors import UserError
 
 HEAD = 'title = "x"\nabout = "y"\nmetrics = ["bleu"]\n[files]\n'
@@ -30,6 +30,20 @@ def test_the_projects_own_recipes_load() -> None:
     assert recipe.find(root)
     for folder in recipe.find(root).values():
         recipe.load(folder)
+
+
+def test_samples_are_sentences_of_our_own(data_folder: Path) -> None:
+    """No corpus has a whole field or line that a recipe shows as its own."""
+    looked = 0
+    for folder in recipe.find(Path(__file__).parent.parent / "recipes").values():
+        loaded = recipe.load(folder)
+        own = {text for picture in loaded.pictures for text in picture.texts} | set(loaded.samples)
+        files = [data_folder / file.local for file in loaded.files.values()]
+        for path in files if own else []:
+            fields = {field.strip() for field in re.split(r"[\n\t]", fetch.text(path))} if path.is_file() else set()
+            assert not own & fields, (folder.name, own & fields)
+            looked += bool(fields)
+    assert looked
 
 
 def test_a_recipe_without_models_has_one_of_its_own_name(tmp_path: Path) -> None:

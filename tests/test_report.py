@@ -131,11 +131,6 @@ def test_bad_input_is_said_in_words(tmp_path: Path) -> None:
         report.by_length(tmp_path / "c.png", {"a": []})
 
 
-def test_labels_that_would_overlap_are_moved_up() -> None:
-    found = report._apart(np.array([5.0, 0.0, 0.1, 0.2]), 1.0)
-    assert found.tolist() == [5.0, 0.0, 1.0, 2.0]
-
-
 def test_principal_components_are_those_of_the_covariance() -> None:
     generator = np.random.default_rng(0)
     points = generator.normal(size=(12, 5)) * [5, 3, 1, 0.5, 0.1]

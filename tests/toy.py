@@ -62,11 +62,13 @@ class Toy:
     ) -> tuple[Step, Rows]:
         self.steps += 1
         self.batches.append(len(tokens))
-        assert tokens.shape == parents.shape and len(tokens) == len(state.last) and 1 <= k <= self.vocabulary
+        assert tokens.shape == parents.shape and len(tokens) == len(state.last) and 0 <= k <= self.vocabulary
         b = np.arange(len(tokens))[:, None]
         before = state.last[b, parents]
         log_p = state.log_p[b, before, tokens]  # [B, K, V]
         ids = np.argsort(-log_p, axis=-1, kind="stable")[..., :k]
+        if not k:
+            ids = np.broadcast_to(np.arange(self.vocabulary), log_p.shape)
         asked = np.zeros(tokens.shape, np.float32)
         if ask is not None:
             asked = np.take_along_axis(log_p, ask[..., None], -1)[..., 0]
