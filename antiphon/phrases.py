@@ -89,9 +89,9 @@ class Wanted:
     rows = 1
     ranks = True
 
-    def __init__(self, options: Options, wanted: Sequence[Phrases], vocabulary: int) -> None:
+    def __init__(self, options: Options, wanted: Sequence[Phrases]) -> None:
         self.beam = options.beam
-        self.width = vocabulary  # any piece may be one of a phrase
+        self.width = 0  # any piece may be one of a phrase
         self.wanted = wanted
         self.progress: list[list[Progress]] = [[Progress()] for _ in wanted]  # of each sentence's hypotheses
 

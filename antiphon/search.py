@@ -70,7 +70,7 @@ def beam_search(
     if wanted is not None and any(wanted):
         if options.groups > 1:
             raise UserError("wanted phrases and groups of diverse beams cannot be combined: set groups to 1")
-        strategy = Wanted(options, wanted, engine.vocabulary)
+        strategy = Wanted(options, wanted)
     return _search(engine, sources, options, prefixes, strategy, unwanted)
 
 
@@ -181,10 +181,10 @@ def _search(
     for t in range(int(limits.max()) + 1):
         forced = prefix[live.active, t] if t < prefix.shape[1] else None  # [B]
         repeats = live.bans()
-        k = min(engine.vocabulary, strategy.width + _most_banned(t, options, repeats))
+        k = strategy.width and min(engine.vocabulary, strategy.width + _most_banned(t, options, repeats))
         ask = None if forced is None else np.repeat(forced[:, None], live.tokens.shape[1], axis=1)
         step, state = engine.step(state, live.tokens, live.parents, k, ask)
-        scores, ids = _allowed(step, t, options, repeats, forced)
+        scores, ids = _allowed(step, t, options, repeats, forced, not k)
         live.cover(step.attention)
         choice = strategy.choose(live.active, live.log_p, scores, ids)
 
@@ -275,10 +275,13 @@ def _most_banned(t: int, options: Options, repeats: Ints | None) -> int:
     return int(options.no_unk) + int(t < options.min_length) + (0 if repeats is None else repeats.shape[2])
 
 
-def _allowed(step: Step, t: int, options: Options, repeats: Ints | None, forced: Ints | None) -> tuple[Floats, Ints]:
+def _allowed(
+    step: Step, t: int, options: Options, repeats: Ints | None, forced: Ints | None, in_order: bool
+) -> tuple[Floats, Ints]:
     """The candidates after the bans: log p [B, K, k], -inf for what is banned, and ids [B, K, k].
 
-    A sentence that is still in its prefix has one candidate, first in its row, and knows no bans.
+    A sentence that is still in its prefix has one candidate, first in its row or, where all tokens stand `in_order` of
+    their ids, in its own place, and knows no bans.
     """
     scores, ids = step.scores.astype(np.float64), step.ids
     _refuse_nan(scores, t)
@@ -290,9 +293,13 @@ def _allowed(step: Step, t: int, options: Options, repeats: Ints | None, forced:
         scores[(ids[..., None] == repeats[:, :, None, :]).any(axis=3)] = -np.inf
     if forced is not None:
         _refuse_nan(step.asked[forced != PAD], t)
-        ids, inside = ids.copy(), np.flatnonzero(forced != PAD)
-        scores[inside], ids[inside, :, 0] = -np.inf, forced[inside, None]
-        scores[inside, :, 0] = step.asked[inside]
+        inside = np.flatnonzero(forced != PAD)
+        scores[inside] = -np.inf
+        if in_order:
+            scores[inside, :, forced[inside]] = step.asked[inside]
+        else:
+            ids = ids.copy()
+            ids[inside, :, 0], scores[inside, :, 0] = forced[inside, None], step.asked[inside]
     return scores, ids
 
 

@@ -24,7 +24,7 @@ class Choice(NamedTuple):
 
 class Strategy(Protocol):
     rows: int  # hypotheses at the first step
-    width: int  # candidates wanted for each, bans not counted
+    width: int  # candidates wanted for each, bans not counted; 0: all tokens, in the order of their ids
     ranks: bool  # results come best first, and the search stops when they are found
 
     def choose(self, active: Ints, log_p: Floats, scores: Floats, ids: Ints) -> Choice: ...
@@ -65,7 +65,7 @@ class Draw:
     def __init__(self, options: Options, numbers: Sequence[int], vocabulary: int) -> None:
         self.options = options
         self.rows = options.nbest
-        self.width = options.top_k or vocabulary
+        self.width = options.top_k or (vocabulary if options.top_p < 1 else 0)  # only a cut needs the best first
         self.generators = [np.random.default_rng((options.seed, number)) for number in numbers]
 
     def choose(self, active: Ints, log_p: Floats, scores: Floats, ids: Ints) -> Choice:
@@ -83,7 +83,9 @@ class Draw:
 
 
 def _shape(scores: Floats, options: Options) -> Floats:
-    """The distribution to draw from, not normalised, 0 where a token is out. [B, K, k], best first with gaps."""
+    """The distribution to draw from, not normalised, 0 where a token is out. [B, K, k], best first with gaps
+    where there is `top_k` or `top_p`.
+    """
     allowed = scores > -np.inf
     if options.top_k:
         allowed &= allowed.cumsum(axis=2) <= options.top_k
