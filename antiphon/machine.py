@@ -1,5 +1,6 @@
 """What a training runs on: device, precision, threads, and the other processes of the same run."""
 
+import atexit
 import os
 import platform
 from collections.abc import Iterable
@@ -89,6 +90,7 @@ def machine(options: Train) -> Machine:
     if world > 1 and not dist.is_initialized():
         # The others wait while the first prepares a large corpus; torchrun ends them if it fails.
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=7))
+        atexit.register(dist.destroy_process_group)  # its threads must end before the interpreter does
     bfloat16 = options.precision == "bfloat16" or (options.precision == "auto" and _fast_bfloat16(device))
     return Machine(device, bfloat16, rank, world)
 

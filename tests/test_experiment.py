@@ -293,7 +293,8 @@ def test_a_model_writes_pairs_for_another(corpora: Path) -> None:
     back = Seq2Seq.load(out / "models" / "back" / "seed1")
     expected = [r.text for r in back.generate(texts, beam=1)]
     assert made == [{"source": a, "target": b} for a, b in zip(expected, texts, strict=True) if a.strip()]
-    experiment.run(written(corpora, WRITTEN.replace("beam = 1", "beam = 2, nbest = 1")), out, only=["both"])
+    with pytest.raises(UserError, match=r"made\.jsonl has changed; write the new run to another folder"):
+        experiment.run(written(corpora, WRITTEN.replace("beam = 1", "beam = 2")), out, only=["both"])
     again = [r.text for r in back.generate(texts, beam=2)]
     made = scoring.examples(str(out / "data" / "made.jsonl"))
     assert made == [{"source": a, "target": b} for a, b in zip(again, texts, strict=True) if a.strip()]
