@@ -79,10 +79,10 @@ def run(
     recipe = load(folder)
     chosen = _chosen(recipe, only, folder)
     check(recipe, folder)
-    files = _data(recipe, out, reporter)
     one_seed = any(text.startswith("train.seed=") for text in sets)
     if one_seed and any(part.ensemble > 1 for variant in chosen for part in variant.written):
         raise UserError(f"{folder}: several seeds together write pairs for another model here: leave train.seed out")
+    files = _data(recipe, out, reporter)
     trained: list[Trained] = []
     for variant in chosen:
         for part in variant.written:
