@@ -91,6 +91,7 @@ def train(
             _validate(run, last=True)
         state.finished = True
         run.checkpoint()
+        run.machine.wait()  # a process that ends while another still writes can break the group
     _say_end(run, reason)
     return _outcome(run, reason)
 
