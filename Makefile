@@ -24,10 +24,11 @@ test: $(VENV)/installed-dev ## set up .venv and run the tests
 test-runtime: $(VENV)/installed-dev ## install the runtime, without PyTorch, in a new environment, and test it there
 	ANTIPHON_RUNTIME=1 $(BIN)/python -m pytest -n 0 -s tests/test_runtime.py
 
-check: $(VENV)/installed-dev ## format, lint and strict types
+check: $(VENV)/installed-dev ## format, lint, strict types and the order of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 memory: $(VENV)/installed ## peak memory of preparing and reading 5 million pairs
 	$(BIN)/python benchmarks/memory.py --pairs 5000000

@@ -2,11 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
+from antiphon.version import __version__
+
 if TYPE_CHECKING:
-    from antiphon.seq2seq import Result, Seq2Seq
+    from antiphon.result import Result
+    from antiphon.seq2seq import Seq2Seq
 
 __all__ = ["Result", "Seq2Seq", "__version__"]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

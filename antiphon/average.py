@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from antiphon import config, folder
+from antiphon import model_folder
+from antiphon.config import rules
 from antiphon.errors import UserError
 
 
@@ -25,7 +26,7 @@ def average(models: Sequence[Path], out: Path) -> None:
         raise UserError("a mean needs two models or more: antiphon average model1 model2 --out mean")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is there already; name a new folder for the mean")
-    opened = [folder.load(path) for path in models]
+    opened = [model_folder.load(path) for path in models]
     first = opened[0]
     for other in opened[1:]:
         _check_alike(first, other)
@@ -37,11 +38,11 @@ def average(models: Sequence[Path], out: Path) -> None:
         for name, weight in weights.items():
             sums[name] += weight
     mean = {name: total / len(opened) for name, total in sums.items()}
-    folder.save(out, first.config, first.source, first.target, mean)
+    model_folder.save(out, first.config, first.source, first.target, mean)
 
 
-def _check_alike(first: folder.ModelFolder, other: folder.ModelFolder) -> None:
-    changes = config.differences(first.config.model, other.config.model)
+def _check_alike(first: model_folder.ModelFolder, other: model_folder.ModelFolder) -> None:
+    changes = rules.differences(first.config.model, other.config.model)
     if changes:
         raise UserError(f"{first.path} and {other.path} are different networks: {'; '.join(changes)}")
     for side in ("source", "target"):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon.text import Pieces
+from antiphon.data.tokenizer import Pieces
 
 PLAIN = ("text", "score", "log_prob", "token_log_probs", "finished")
 

@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon import folder as model_folder
-from antiphon import onnx_engine, search
-from antiphon.config import Config
-from antiphon.engine import Engine
-from antiphon.ensemble import EnsembleEngine
+from antiphon import model_folder
+from antiphon.config.sections import Config
+from antiphon.data.slots import Delexicalised, Slots
+from antiphon.data.tokenizer import EOS, UNK, Pieces, Tokenizer
+from antiphon.decoding import onnx_engine, search
+from antiphon.decoding.engine import Engine
+from antiphon.decoding.ensemble import EnsembleEngine
+from antiphon.decoding.hypothesis import Hypothesis, Options
+from antiphon.decoding.mbr import Order
+from antiphon.decoding.onnx_engine import Listed, OnnxEngine
+from antiphon.decoding.shortlist import Shortlist
 from antiphon.errors import UserError, near
-from antiphon.folder import ModelFolder
-from antiphon.hypothesis import Hypothesis, Options
-from antiphon.mbr import Order
-from antiphon.onnx_engine import Listed, OnnxEngine
+from antiphon.model_folder import ModelFolder
 from antiphon.result import Candidate, Result
-from antiphon.shortlist import Shortlist
-from antiphon.slots import Delexicalised, Slots
-from antiphon.text import EOS, UNK, Pieces, Tokenizer
 
 if TYPE_CHECKING:
     from antiphon.nn.model import Model
@@ -497,8 +497,8 @@ def _torch_engine(opened: ModelFolder, device: str, threads: int) -> Engine:
         if e.name != "torch":
             raise
         raise UserError('to run a model PyTorch is needed: pip install "antiphon[train]"') from e
+    from antiphon.decoding.torch_engine import TorchEngine
     from antiphon.nn.model import build
-    from antiphon.torch_engine import TorchEngine
 
     if threads:
         torch.set_num_threads(threads)

@@ -6,8 +6,8 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from antiphon.machine import processor
-from antiphon.sizes import machine_memory
+from antiphon.config.memory import machine_memory
+from antiphon.training.device import processor
 from benchmarks import systems
 
 ROOT = Path(__file__).parents[1]

@@ -8,10 +8,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from antiphon import config
+from antiphon.config import loading
+from antiphon.data.prepare import Prepared, prepare
+from antiphon.data.tokenizer import SPECIALS, Tokenizer
 from antiphon.errors import UserError
-from antiphon.prepare import Prepared, prepare
-from antiphon.text import SPECIALS, Tokenizer
 
 DATA = "ANTIPHON_DATA"
 PARTS = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
@@ -56,7 +56,7 @@ def make(work: Path, sets: list[str]) -> Material:
     train, valid = (
         ",".join(str(folder / f"{part}.{side}") for side in (SOURCE, TARGET)) for part in ("train", "valid")
     )
-    chosen = config.load(sets=sets, over={"data": {"train": [train], "valid": [valid]}})
+    chosen = loading.load(sets=sets, over={"data": {"train": [train], "valid": [valid]}})
     prepared = prepare(work / "prepared", chosen)
     _write_ids(folder, prepared)
     source, target = prepared.train.lengths(0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from antiphon import metrics
+from antiphon.evaluation import metrics
 from benchmarks import process, shapes
 from benchmarks.material import Material
 from benchmarks.process import Failed, Unit

@@ -44,18 +44,18 @@ def generate(pairs: int) -> None:
 
 
 def prepare(folder: Path) -> dict[str, Any]:
-    from antiphon import config
-    from antiphon.prepare import prepare as prepare_data
+    from antiphon.config import loading
+    from antiphon.data.prepare import prepare as prepare_data
 
-    prepared = prepare_data(folder, config.load(over={"data": {"train": ["-"]}}))
+    prepared = prepare_data(folder, loading.load(over={"data": {"train": ["-"]}}))
     return {"pairs": len(prepared.train), "valid": len(prepared.valid), "vocabulary": len(prepared.source)}
 
 
 def epoch(folder: Path) -> dict[str, Any]:
     """One epoch of training's input side: order, ids and padded arrays of every batch."""
-    from antiphon.batches import epoch_batches, pad
-    from antiphon.store import Store
-    from antiphon.text import BOS, EOS
+    from antiphon.data.batches import epoch_batches, pad
+    from antiphon.data.store import Store
+    from antiphon.data.tokenizer import BOS, EOS
 
     store = Store.open(folder / "train")
     begin = time.perf_counter()

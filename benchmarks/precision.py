@@ -17,11 +17,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from antiphon import config, corpus, metrics
-from antiphon.machine import processor
+from antiphon.config import loading
+from antiphon.data import corpus
+from antiphon.evaluation import metrics
 from antiphon.progress import Reporter
 from antiphon.seq2seq import Seq2Seq
-from antiphon.train import train
+from antiphon.training.device import processor
+from antiphon.training.loop import train
 
 CORPUS = "multi30k/raw"  # English to German, 29,000 pairs
 PRESET = "fast"
@@ -38,7 +40,7 @@ def measure(data: Path, precision: str, seed: int, epochs: float, threads: int) 
     over = {"data": {"train": [train_pairs], "valid": [valid_pairs]}}
     with tempfile.TemporaryDirectory() as folder:
         outcome = train(
-            config.load(PRESET, sets=sets, over=over), Path(folder) / "model", reporter=Reporter(quiet=True)
+            loading.load(PRESET, sets=sets, over=over), Path(folder) / "model", reporter=Reporter(quiet=True)
         )
         model = Seq2Seq.load(outcome.model, "cpu", threads, "torch")
     pairs = list(corpus.read(valid_pairs))

@@ -25,13 +25,14 @@ def model(folder: Path) -> None:
     """A character model of random weights, exported."""
     import torch
 
-    from antiphon import config, export
-    from antiphon import folder as model_folder
+    from antiphon import model_folder
+    from antiphon.config import loading
+    from antiphon.data.tokenizer import Tokenizer
+    from antiphon.export import export
     from antiphon.nn.model import build
-    from antiphon.text import Tokenizer
 
     sizes = {"embedding": 16, "encoder_hidden": 16, "decoder_hidden": 32, "attention_size": 16}
-    chosen = config.load(over={"model": sizes, "text": {"kind": "char"}})
+    chosen = loading.load(over={"model": sizes, "text": {"kind": "char"}})
     tokenizer = Tokenizer.train([LETTERS], chosen.text, 100)
     torch.manual_seed(1)
     made = build(chosen.model, len(tokenizer), len(tokenizer))

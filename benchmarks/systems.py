@@ -84,7 +84,7 @@ def engines() -> list[System]:
 
 def fast_preset() -> str:
     """The preset made for speed, or the one for the corpus's size where there is none."""
-    from antiphon.config import presets
+    from antiphon.config.loading import presets
 
     return "fast" if "fast" in presets() else "small"
 

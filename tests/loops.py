@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from antiphon.nn import native
+from antiphon.nn.fused import native
 
 
 def use_loops(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:

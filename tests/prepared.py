@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from antiphon.corpora import CORPORA
-from antiphon.corpus import read_lines
+from antiphon.data.corpus import read_lines
+from antiphon.recipes.corpora.index import CORPORA
 
 
 def prepared(name: str, files: Mapping[str, str], tmp_path: Path, **options: Any) -> dict[str, list[dict[str, Any]]]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from antiphon import config
-from antiphon.config import Config
+from antiphon.config import loading
+from antiphon.config.sections import Config
 from antiphon.progress import Reporter
-from antiphon.train import Outcome, train
+from antiphon.training.loop import Outcome, train
 
 SMALL = {"embedding": 16, "encoder_hidden": 16, "decoder_hidden": 32, "attention_size": 16}
 PLAIN = {
@@ -56,7 +56,7 @@ def options(folder: Path, pairs: int = 200, **sections: Mapping[str, Any]) -> Co
         "model": SMALL,
         "train": PLAIN,
     }
-    return config.load(over={name: values | dict(sections.get(name, {})) for name, values in base.items()})
+    return loading.load(over={name: values | dict(sections.get(name, {})) for name, values in base.items()})
 
 
 def run(folder: Path, chosen: Config, out: str = "model") -> tuple[Outcome, Told]:

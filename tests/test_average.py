@@ -7,9 +7,9 @@ import pytest
 from tasks import options, run
 from typer.testing import CliRunner
 
-from antiphon import Seq2Seq, folder
+from antiphon import Seq2Seq, model_folder
 from antiphon.average import average
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.errors import UserError
 
 
@@ -25,9 +25,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def test_every_weight_is_the_mean(models: list[Path], tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["average", *map(str, models), "--out", str(tmp_path / "mean")])
     assert result.exit_code == 0, result.output
-    found = folder.load(tmp_path / "mean")
-    parts = [folder.load(model).weights() for model in models]
-    assert found.weights().keys() == parts[0].keys() and found.config == folder.load(models[0]).config
+    found = model_folder.load(tmp_path / "mean")
+    parts = [model_folder.load(model).weights() for model in models]
+    assert found.weights().keys() == parts[0].keys() and found.config == model_folder.load(models[0]).config
     for name, weight in found.weights().items():
         expected = np.mean([part[name].astype(np.float64) for part in parts], axis=0).astype(np.float32)
         np.testing.assert_array_equal(weight, expected)
@@ -37,8 +37,8 @@ def test_every_weight_is_the_mean(models: list[Path], tmp_path: Path) -> None:
 
 def test_the_mean_of_a_model_with_itself_is_the_model(models: list[Path], tmp_path: Path) -> None:
     average([models[1]] * 3, tmp_path / "mean")
-    for name, weight in folder.load(models[1]).weights().items():
-        np.testing.assert_array_equal(folder.load(tmp_path / "mean").weights()[name], weight)
+    for name, weight in model_folder.load(models[1]).weights().items():
+        np.testing.assert_array_equal(model_folder.load(tmp_path / "mean").weights()[name], weight)
 
 
 def test_what_has_no_mean_is_refused(models: list[Path], tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from antiphon import config
+from antiphon.config import loading, sections
+from antiphon.config.memory import parameters
 from antiphon.errors import UserError
 from antiphon.nn.model import build
-from antiphon.sizes import parameters
 from benchmarks import bench, material, picture, process, shapes, systems, table
 from benchmarks.measure import QUICK, Bench, write
 from benchmarks.peers.antiphon import sets
@@ -27,8 +27,8 @@ TINY = shapes.Shape("small", 6, 5, 2, 10, 1, attention=7, vocabulary=30)
 DEEP = shapes.Shape("large", 8, 8, 1, 8, 3, attention=0, vocabulary=30)
 
 
-def model_options(shape: shapes.Shape) -> config.Model:
-    return config.load(sets=sets(shape.as_dict())).model
+def model_options(shape: shapes.Shape) -> sections.Model:
+    return loading.load(sets=sets(shape.as_dict())).model
 
 
 # Operations and weights

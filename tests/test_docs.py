@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from antiphon import config, recipe
-from antiphon.cli import app
+from antiphon.cli.main import app
+from antiphon.config import loading, sections
+from antiphon.recipes import recipe
 
 ROOT = Path(__file__).parent.parent
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
@@ -123,7 +124,7 @@ def test_files_that_are_named_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", [ENGLISH, CHINESE], ids=lambda p: p.name)
 def test_presets_are_those_there_are(page: Path) -> None:
     listed = re.findall(r"^\| `(\w+)` \|", read(page), re.MULTILINE)
-    assert set(listed) == set(config.presets())
+    assert set(listed) == set(loading.presets())
     assert len(listed) == len(set(listed))
 
 
@@ -150,7 +151,7 @@ def test_options_in_commands_are_known(page: Path) -> None:
 @pytest.mark.parametrize("page", DOCS, ids=lambda p: p.name)
 def test_settings_are_known(page: Path) -> None:
     for section, key in re.findall(r"\b(data|text|dialogue|model|train|search)\.([a-z_]+)\s?=", read(page)):
-        assert key in config.SECTIONS[section].model_fields, f"{page.name} names {section}.{key}"
+        assert key in sections.SECTIONS[section].model_fields, f"{page.name} names {section}.{key}"
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda p: p.name)
@@ -162,7 +163,7 @@ def test_configurations_can_be_read(page: Path, tmp_path: Path) -> None:
         elif language == "toml":
             file = tmp_path / "run.toml"
             file.write_text(code, encoding="utf-8")
-            config.load(files=[file])
+            loading.load(files=[file])
 
 
 def test_make_has_the_targets_that_the_pages_name() -> None:

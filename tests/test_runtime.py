@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from test_onnx_engine import saved
+from folders import saved
 
-from antiphon.export import export
+from antiphon.export.export import export
 
 ROOT = Path(__file__).parents[1]
 INSTALLED, START = 250 << 20, 1.0  # bytes; seconds to the first output

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from antiphon import config, folder, seq2seq
-from antiphon.config import Config
+from antiphon import model_folder, seq2seq
+from antiphon.config import loading
+from antiphon.config.sections import Config
+from antiphon.data.tokenizer import BOS, EOS, PAD, Tokenizer
+from antiphon.decoding.torch_engine import TorchEngine
 from antiphon.errors import UserError
 from antiphon.nn.model import Model, build, shifted
-from antiphon.seq2seq import Result, Seq2Seq
-from antiphon.text import BOS, EOS, PAD, Tokenizer
-from antiphon.torch_engine import TorchEngine
+from antiphon.result import Result
+from antiphon.seq2seq import Seq2Seq
 
 WORDS = ["the", "red", "bird", "sings", "loudly", "near", "a", "green", "river", "today"]
 RANDOM = np.random.default_rng(0)
@@ -32,7 +34,7 @@ KINDS: dict[str, dict[str, object]] = {
 
 
 def made(options: dict[str, object], **sections: dict[str, object]) -> Seq2Seq:
-    chosen: Config = config.load(over={"model": SMALL | options, "text": {"kind": "word"}, **sections})
+    chosen: Config = loading.load(over={"model": SMALL | options, "text": {"kind": "word"}, **sections})
     tokenizer = Tokenizer.train([*TEXTS, *TARGETS], chosen.text, 40)
     torch.manual_seed(5)
     model = build(chosen.model, len(tokenizer), len(tokenizer))
@@ -58,7 +60,7 @@ def network(model: Seq2Seq) -> Model:
 
 def save(model: Seq2Seq, path: Path, config: Config | None = None) -> Path:
     weights = {name: weight.detach().numpy() for name, weight in network(model).named_parameters()}
-    folder.save(path, config or model.config, model.source, model.target, weights)
+    model_folder.save(path, config or model.config, model.source, model.target, weights)
     return path
 
 
@@ -282,16 +284,16 @@ def test_texts_that_are_no_list_or_not_as_many_are_refused(attending: Seq2Seq) -
 
 def test_weights_that_do_not_fit_are_named_with_both_shapes(attending: Seq2Seq, tmp_path: Path) -> None:
     values = attending.config.model_dump()
-    wider = config.from_dict(values | {"model": values["model"] | {"embedding": 9}}, "here")
+    wider = loading.from_dict(values | {"model": values["model"] | {"embedding": 9}}, "here")
     with pytest.raises(UserError, match=r"weight 'source_embedding\.weight' has shape \[\d+, 8\].* ask for \[\d+, 9\]"):
         Seq2Seq.load(save(attending, tmp_path / "wider", wider))
-    deeper = config.from_dict(values | {"model": values["model"] | {"encoder_layers": 2}}, "here")
+    deeper = loading.from_dict(values | {"model": values["model"] | {"encoder_layers": 2}}, "here")
     with pytest.raises(UserError, match=r"has no weight 'encoder\..*' of shape \["):
         Seq2Seq.load(save(attending, tmp_path / "deeper", deeper))
     deep = made(KINDS["bahdanau"] | {"encoder_layers": 2})
     with pytest.raises(UserError, match=r"weight 'encoder\..*' is not in a model of this configuration"):
         Seq2Seq.load(save(deep, tmp_path / "shallower", attending.config))
-    impossible = config.from_dict(values | {"model": values["model"] | {"bridge": "last", "merge": "sum"}}, "here")
+    impossible = loading.from_dict(values | {"model": values["model"] | {"bridge": "last", "merge": "sum"}}, "here")
     impossible = impossible.model_copy(update={"model": impossible.model.model_copy(update={"decoder_hidden": 11})})
     with pytest.raises(UserError, match=r"config\.json: model\.bridge = 'last'"):
         Seq2Seq.load(save(attending, tmp_path / "impossible", impossible))
@@ -334,7 +336,7 @@ def test_an_ensemble_needs_equal_vocabularies(attending: Seq2Seq, tmp_path: Path
     first, other = save(attending, tmp_path / "a"), tmp_path / "b"
     tokenizer = Tokenizer.train([*TEXTS, *TARGETS, *["owl"] * 50], attending.config.text, len(attending.source))
     weights = {name: weight.detach().numpy() for name, weight in network(attending).named_parameters()}
-    folder.save(other, attending.config, tokenizer, tokenizer, weights)
+    model_folder.save(other, attending.config, tokenizer, tokenizer, weights)
     with pytest.raises(UserError, match="cuts the source into other pieces"):
         Seq2Seq.ensemble([first, other])
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon.engine import Step
-from antiphon.search import Options
-from antiphon.text import BOS, EOS, PAD, UNK
+from antiphon.data.tokenizer import BOS, EOS, PAD, UNK
+from antiphon.decoding.engine import Step
+from antiphon.decoding.hypothesis import Options
 
 Output = tuple[float, list[int], bool]  # score, ids, finished
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from antiphon.nn.recurrent_attention import Attending
+from antiphon.nn.fused.decoder import Attending
 
 
 class Memory(NamedTuple):

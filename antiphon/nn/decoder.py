@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from antiphon.cells import CELLS
+from antiphon.config.shapes import CELLS
 from antiphon.nn.attention import Attention, Memory, MultiHead
 from antiphon.nn.dropout import Dropout
-from antiphon.nn.light import SRU, State
-from antiphon.nn.recurrent import Recurrent, layer
-from antiphon.nn.recurrent_attention import Layer, recurrent_attention
+from antiphon.nn.fused.decoder import Layer, recurrent_attention
+from antiphon.nn.layers import Recurrent, layer
+from antiphon.nn.sru import SRU, State
 
 Named = dict[str, Tensor]
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from antiphon.nn.dropout import Dropout
-from antiphon.nn.light import SRU, State
-from antiphon.nn.recurrent import Recurrent, layer
+from antiphon.nn.layers import Recurrent, layer
+from antiphon.nn.sru import SRU, State
 
 
 class Encoder(nn.Module):

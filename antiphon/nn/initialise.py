@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from antiphon.cells import CELLS
+from antiphon.config.shapes import CELLS
 from antiphon.nn.attention import Additive
-from antiphon.nn.light import SRU
-from antiphon.nn.recurrent import Recurrent
+from antiphon.nn.layers import Recurrent
+from antiphon.nn.sru import SRU
 
 
 def initialise(model: nn.Module, scheme: str, scale: float) -> None:

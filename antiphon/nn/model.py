@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from antiphon import config
+from antiphon.config import sections, shapes
+from antiphon.data.tokenizer import BOS, PAD
 from antiphon.nn.attention import Attention, Memory, MultiHead
 from antiphon.nn.copying import Copier, copied, coverage_loss
 from antiphon.nn.decoder import Bridge, Named, ParallelDecoder, Readout, Stack, StepwiseDecoder
 from antiphon.nn.dropout import Dropout
 from antiphon.nn.encoder import Encoder
+from antiphon.nn.fused.output_loss import chunk_rows, log_p_of, output_loss
 from antiphon.nn.initialise import initialise
-from antiphon.nn.kernels import chunk_rows, log_p_of, output_loss
-from antiphon.text import BOS, PAD
 
 
 class Loss(NamedTuple):
@@ -158,7 +158,7 @@ def shifted(targets: Tensor) -> Tensor:
     return torch.cat([torch.full_like(targets[:, :1], BOS), targets[:, :-1]], 1)
 
 
-def build(options: config.Model, source_vocabulary: int, target_vocabulary: int, draw: bool = True) -> Model:
+def build(options: sections.Model, source_vocabulary: int, target_vocabulary: int, draw: bool = True) -> Model:
     """Make a model with its first weights; the one place that reads the model's configuration.
 
     Args:
@@ -172,7 +172,7 @@ def build(options: config.Model, source_vocabulary: int, target_vocabulary: int,
         o.cell, o.embedding, o.encoder_hidden, o.encoder_layers, bidirectional=o.bidirectional, merge=o.merge,
         residual=o.residual, reverse=o.reverse_source, layer_norm=o.layer_norm, dropout=o.dropout_recurrent,
     )  # fmt: skip
-    readout_size = config.readout_size(o)
+    readout_size = shapes.readout_size(o)
     attention = _attention(o, encoder.size)
     summary_size = encoder.directions * encoder.hidden
     summary = nn.Linear(summary_size, o.decoder_hidden) if o.decoder == "context" else None
@@ -212,7 +212,7 @@ def build(options: config.Model, source_vocabulary: int, target_vocabulary: int,
     return model
 
 
-def _attention(o: config.Model, memory_size: int) -> Attention | MultiHead | None:
+def _attention(o: sections.Model, memory_size: int) -> Attention | MultiHead | None:
     if o.decoder in ("initial", "context"):
         return None
     if o.score == "multi_head":
@@ -221,7 +221,7 @@ def _attention(o: config.Model, memory_size: int) -> Attention | MultiHead | Non
     return Attention(o.score, o.decoder_hidden, memory_size, o.attention_size, o.coverage)
 
 
-def _stack(o: config.Model, input_size: int, layers: int) -> Stack:
+def _stack(o: sections.Model, input_size: int, layers: int) -> Stack:
     return Stack(
         o.cell, input_size, o.decoder_hidden, layers,
         residual=o.residual, layer_norm=o.layer_norm, dropout=o.dropout_recurrent,

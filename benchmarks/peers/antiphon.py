@@ -30,7 +30,7 @@ def sets(shape: dict[str, Any]) -> list[str]:
 
 
 def _config(job: Job) -> Any:
-    from antiphon import config
+    from antiphon.config import loading
 
     chosen = [] if job["preset"] else sets(job["shape"])
     run = {
@@ -43,16 +43,16 @@ def _config(job: Job) -> Any:
         "train.minutes": job.get("budget", 0) / 60,
     }
     over = {"data": {"train": [job["train"]], "valid": [job["valid"]]}}
-    return config.load(job["preset"], sets=[*chosen, *(f"{k}={json.dumps(v)}" for k, v in run.items())], over=over)
+    return loading.load(job["preset"], sets=[*chosen, *(f"{k}={json.dumps(v)}" for k, v in run.items())], over=over)
 
 
 def train(job: Job) -> dict[str, Any]:
     """Train with a clock in the place of the progress bar."""
-    from antiphon import train as training
-    from antiphon.batches import epoch_batches
+    from antiphon.config.memory import parameters
+    from antiphon.data.batches import epoch_batches
+    from antiphon.data.store import Store
     from antiphon.progress import Reporter
-    from antiphon.sizes import parameters
-    from antiphon.store import Store
+    from antiphon.training import loop as training
 
     config, out, watch = _config(job), Path(job["out"]), Watch(job)
     sizes: list[int] = []  # target pieces of each update
@@ -88,15 +88,15 @@ def train(job: Job) -> dict[str, Any]:
 
 def _export(out: Path, train: str) -> None:
     """Write the graphs, and a shortlist where this version has them."""
-    from antiphon.corpus import read as pairs
-    from antiphon.export import export
+    from antiphon.data.corpus import read as pairs
+    from antiphon.export.export import export
 
     learnt: dict[str, Any] = {"training": pairs(train)} if "training" in signature(export).parameters else {}
     export(out, **learnt)
 
 
 def _vocabulary(path: Path) -> int:
-    from antiphon.text import Tokenizer
+    from antiphon.data.tokenizer import Tokenizer
 
     return len(Tokenizer.from_json(path.read_text("utf-8"), str(path)))
 

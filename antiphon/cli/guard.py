@@ -1,0 +1,56 @@
+"""What goes wrong in a command: told in words, with exit status 2; 130 when it is stopped, 141 at a closed pipe."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn, ParamSpec
+
+import typer
+
+from antiphon.errors import UserError
+
+P = ParamSpec("P")
+
+TRAINING = ("torch", "babel", "matplotlib", "onnx", "sacremoses", "tensorboard")  # packages of the extra `train`
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as PyTorch says it
+RESUMABLE = ("train", "tune", "demo", "run")  # commands that go on where they were stopped
+
+
+def guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """Make a command tell its errors in one message, with exit status 2 and without a traceback."""
+
+    @functools.wraps(command)
+    def guard(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+            sys.stdout.flush()
+        except UserError as e:
+            _fail(str(e))
+        except BrokenPipeError:  # such as `| head`, which has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(141) from None
+        except ModuleNotFoundError as e:
+            if e.name not in TRAINING:
+                raise
+            _fail(f'this needs the package {e.name}: pip install "antiphon[train]"')
+        except (MemoryError, RuntimeError) as e:
+            if isinstance(e, RuntimeError) and not any(words in str(e) for words in OUT_OF_MEMORY):
+                raise
+            _fail("out of memory; lower the batch, or for a training text.size or the model's sizes")
+        except OSError as e:
+            from antiphon.data.store import FULL
+
+            advice = "; make room and run the same command again" if e.errno in FULL else ""
+            _fail(f"{f'{e.filename}: ' if e.filename else ''}{e.strerror or e}{advice}")
+        except KeyboardInterrupt:
+            more = "; the same command goes on" if command.__name__ in RESUMABLE else ""
+            typer.echo(f"antiphon: stopped{more}", err=True)
+            raise typer.Exit(130) from None
+
+    return guard
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"antiphon: {message}", err=True)
+    raise typer.Exit(2) from None

@@ -1,0 +1,285 @@
+"""Commands that make models: train, check, tune, average, export, demo.
+
+Modules are imported where they are used, so that help and mistakes are answered at once.
+"""
+
+import os
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext, suppress
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from antiphon.cli import flags
+from antiphon.cli.output import to_json
+from antiphon.cli.program import command, first, given, typed
+from antiphon.errors import UserError
+
+if TYPE_CHECKING:
+    from antiphon.config.sections import Config
+
+
+@command
+def train(
+    out: flags.NewModel,
+    train: flags.Train = None,
+    valid: flags.Valid = None,
+    source: flags.SourceField = None,
+    target: flags.TargetField = None,
+    preset: flags.Preset = "",
+    start: flags.StartModel = None,
+    files: flags.Files = None,
+    sets: flags.Sets = None,
+    quiet: flags.Quiet = False,
+    reference: flags.Reference = False,
+) -> None:
+    """Train a model on pairs of text. The same command goes on with a training that was stopped.
+
+    \b
+    Examples:
+      antiphon train --train pairs.tsv --out model
+      antiphon train --train train.en,train.de --valid dev.en,dev.de --out model
+      antiphon train --train qa.csv --source question --target answer --out model
+      antiphon train --train pairs.tsv --preset base --set train.epochs=5 --out model
+      antiphon train --train more.tsv --from model --out tuned
+      torchrun --nproc-per-node 2 -m antiphon.cli train --train big.tsv --out model
+    """
+    config = _config(train, valid, source, target, preset, files, sets, start)
+    if not config.data.train:
+        raise UserError("no training data: name a corpus, such as --train pairs.tsv or --train text.en,text.de")
+    from antiphon.config.loading import preset_for
+    from antiphon.data.prepare import count
+    from antiphon.progress import Reporter
+    from antiphon.training import loop as training
+    from antiphon.training.run import claimed
+
+    if "WORLD_SIZE" in os.environ and any(spec.startswith("-") for spec in config.data.train + config.data.valid):
+        raise UserError("standard input cannot be shared among processes; write it to a file first")
+    reporter = Reporter(quiet)
+    reporter.console.quiet = not first()
+    with reporter, claimed(out) if first() else nullcontext():
+        if not config.preset and not config.train.start:
+            pairs = count(out / "run" / "data", config.data)
+            chosen = preset_for(pairs)
+            reporter.say(f"preset {chosen}, chosen for {pairs:,} training pairs; --preset takes another")
+            config = _config(train, valid, source, target, chosen, files, sets)
+        training.train(config, out, typed(), reporter)
+        reporter.say(
+            f"next: antiphon generate {shlex.quote(str(out))} < texts.txt\n"
+            f"      antiphon evaluate {shlex.quote(str(out))} --data test.tsv"
+        )
+
+
+@command
+def check(
+    train: flags.Train = None,
+    valid: flags.Valid = None,
+    test: flags.Test = None,
+    source: flags.SourceField = None,
+    target: flags.TargetField = None,
+    preset: flags.Preset = "",
+    files: flags.Files = None,
+    sets: flags.Sets = None,
+    as_json: flags.AsJson = False,
+) -> None:
+    """Look at the data before a training: sizes, lengths, what is damaged, repeated, or in both training and test.
+
+    It also estimates the model's size and memory. The exit status is 2 if a training would refuse the data.
+
+    \b
+    Examples:
+      antiphon check --train pairs.tsv
+      antiphon check --train train.tsv --valid valid.tsv --test test.en,test.de
+      antiphon check --train pairs.tsv --preset base --set text.size=32000 --json
+    """
+    from antiphon.config.loading import preset_for
+    from antiphon.data import check
+    from antiphon.progress import Reporter
+
+    config = _config(train, valid, source, target, preset, files, sets)
+    data = config.data
+    if not (data.train or data.valid or test):
+        raise UserError("nothing to look at: name a corpus, such as --train pairs.tsv")
+    if not (config.preset or config.train.start or any(spec.startswith("-") for spec in data.train)):
+        config = _config(train, valid, source, target, preset_for(_count(config)), files, sets)
+    with Reporter() as reporter:
+        report = check.inspect(
+            data.train, data.valid, test or (), data.source, data.target, config,
+            lambda done: reporter.show("reading", done, None) if reporter.moving else None,
+        )  # fmt: skip
+    print(to_json(report.as_dict())) if as_json else print(*report.lines(), sep="\n")
+    if not report.ok:
+        raise typer.Exit(2)
+
+
+@command
+def tune(
+    out: flags.NewStudy,
+    vary: flags.Vary,
+    train: flags.Train = None,
+    valid: flags.Valid = None,
+    source: flags.SourceField = None,
+    target: flags.TargetField = None,
+    preset: flags.Preset = "",
+    start: flags.StartModel = None,
+    files: flags.Files = None,
+    sets: flags.Sets = None,
+    trials: flags.Trials = 20,
+    minutes: flags.TrialMinutes = None,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Look for the options that are best on the development pairs, by trainings. The same command goes on.
+
+    Options are proposed by Optuna; a training that at a validation is worse than half of those before it is ended. The
+    best are written to OUT/best.toml, for `antiphon train --config`.
+
+    \b
+    Examples:
+      antiphon tune --train pairs.tsv --vary train.learning_rate=1e-4..1e-2 --vary model.cell=lstm,gru --out study
+      antiphon tune --train pairs.tsv --vary model.dropout_output=0.0..0.5 --trials 30 --minutes 5 --out study
+      antiphon train --config study/best.toml --out model
+    """
+    from antiphon.config.loading import preset_for
+    from antiphon.progress import Reporter
+    from antiphon.training import tune as tuning
+
+    config = _config(train, valid, source, target, preset, files, sets, start)
+    if not config.data.train:
+        raise UserError("no training data: name a corpus, such as --train pairs.tsv")
+    if any(spec.startswith("-") for spec in config.data.train + config.data.valid):
+        raise UserError("standard input can be read once, and every trial reads; write it to a file first")
+    if not config.preset and not config.train.start:
+        preset = preset_for(_count(config))
+    limit = [] if minutes is None else [f"train.minutes={minutes}"]
+
+    def load(more: Sequence[str], limited: bool) -> "Config":
+        every = [*(sets or ()), *(limit if limited else ()), *more]
+        return _config(train, valid, source, target, preset, files, every, start)
+
+    with Reporter(quiet) as reporter:
+        for line in tuning.tune(load, vary, trials, out, typed(), reporter):
+            print(line, flush=True)
+
+
+@command
+def average(models: flags.Models, out: flags.NewModel) -> None:
+    """Make one model of several: the mean of their weights, as of the same training with other seeds' last steps.
+
+    Their options and vocabularies must be equal. Models that began from different first weights have nothing in
+    common; use an ensemble of them instead.
+
+    \b
+    Examples:
+      antiphon average tuned1 tuned2 tuned3 --out mean
+    """
+    from antiphon.average import average as mean
+
+    mean(models, out)
+    typer.echo(f"{out}: the mean of {len(models)} models", err=True)
+
+
+@command
+def export(
+    model: flags.Model,
+    precision: flags.Precision = None,
+    data: flags.DevelopmentPairs = None,
+    shortlist: flags.Shortlist = None,
+    source: flags.SourceField = None,
+    target: flags.TargetField = None,
+    as_json: flags.AsJson = False,
+) -> None:
+    """Write a model's ONNX graphs into its folder, which then runs without PyTorch.
+
+    With --data it then says how near the answers are to PyTorch's: how many outputs are the same, the largest
+    difference of log p for a piece, and BLEU.
+
+    \b
+    Examples:
+      antiphon export model
+      antiphon export model --data dev.tsv
+      antiphon export model --shortlist train.tsv --data dev.tsv
+      echo "A dog runs." | antiphon generate model --engine onnx-int8
+    """
+    from antiphon.data import corpus
+    from antiphon.export import export as exporting
+
+    def read(spec: str) -> Iterator[tuple[str, str]]:
+        return ((pair.source, pair.target) for pair in corpus.read(spec, source or "", target or ""))
+
+    pairs = list(read(data)) if data else []
+    training = chain.from_iterable(map(read, shortlist)) if shortlist else None
+    written = exporting.export(model, precision or ("float32", "int8"), training)
+    for name, size in written.files.items():
+        typer.echo(f"{written.folder / name}: {size / 1e6:.1f} MB", err=True)
+    if not pairs:
+        return
+    sources, references = zip(*pairs, strict=True)
+    found = exporting.parity(model, sources, references)
+    if as_json:
+        print(to_json(found))
+        return
+    for name, row in found.items():
+        print(
+            f"{name:18} {row['equal']:7.1%} of {len(pairs):,} outputs as PyTorch's, "
+            f"log p apart by {row['difference']:.1e} at most, BLEU {row['bleu']:.2f}"
+        )
+    for warning in exporting.warnings(found):
+        typer.echo(f"warning: {warning}", err=True)
+
+
+@command
+def demo(
+    out: flags.DemoModel = Path("demo-model"),
+    sets: flags.Sets = None,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Train a model that translates dates between ten languages, in two to three minutes, and show what it can do.
+
+    \b
+    Examples:
+      antiphon demo
+      antiphon demo --out dates --set train.epochs=3
+    """
+    from antiphon.demo import demo as demonstration
+    from antiphon.progress import Reporter
+    from antiphon.training.run import claimed
+
+    with Reporter(quiet) as reporter, claimed(out):
+        for line in demonstration.run(out, sets or (), typed(), reporter):
+            print(line, flush=True)
+
+
+def _config(
+    train: Sequence[str] | None,
+    valid: Sequence[str] | None,
+    source: str | None,
+    target: str | None,
+    preset: str,
+    files: Iterable[Path] | None,
+    sets: Iterable[str] | None,
+    start: Path | None = None,
+) -> "Config":
+    from antiphon.config import loading
+
+    def started(model: str) -> "Config":
+        from antiphon.training import warm_start
+
+        return warm_start.options(model)
+
+    data = given(train=train or None, valid=valid or None, source=source, target=target)
+    begun = given(start=None if start is None else str(start))
+    return loading.load(preset, files or (), sets or (), {"data": data, "train": begun}, started)
+
+
+def _count(config: "Config") -> int:
+    """Training pairs; what is wrong with them is not asked yet."""
+    from antiphon.data.corpus import records
+
+    count = 0
+    for spec in config.data.train:
+        with suppress(UserError):
+            count += sum(1 for _ in records(spec, config.data.source, config.data.target))
+    return count

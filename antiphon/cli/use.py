@@ -1,0 +1,419 @@
+"""Commands that use models: generate, chat, evaluate, score, rerank.
+
+Results go to standard output; messages and progress go to standard error. Modules are imported where they are used, so
+that help and mistakes are answered at once.
+"""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import islice, tee
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from antiphon.cli import flags
+from antiphon.cli.output import draw, evaluation, one_line, result_lines, table, to_json, watched, whole_file
+from antiphon.cli.program import command, given
+from antiphon.errors import UserError
+
+if TYPE_CHECKING:
+    from antiphon.data.corpus import Pair
+    from antiphon.decoding.mbr import Order
+    from antiphon.result import Result
+    from antiphon.seq2seq import Seq2Seq
+
+CHUNK = 1024  # pairs scored at a time
+
+
+@command
+def generate(
+    model: flags.Model,
+    file: flags.Texts = "-",
+    field: flags.TextField = None,
+    out: flags.OutputFile = None,
+    as_json: flags.AsJson = False,
+    prefixes: flags.Prefixes = None,
+    alignments: flags.Alignments = None,
+    attention: flags.Attention = None,
+    beam: flags.Beam = None,
+    nbest: flags.Nbest = None,
+    length_penalty: flags.LengthPenalty = None,
+    alpha: flags.Alpha = None,
+    coverage_penalty: flags.Coverage = None,
+    min_length: flags.MinLength = None,
+    max_length: flags.MaxLength = None,
+    block_ngrams: flags.BlockNgrams = None,
+    no_unk: flags.NoUnk = False,
+    groups: flags.Groups = None,
+    diversity: flags.Diversity = None,
+    wanted: flags.Wanted = None,
+    unwanted: flags.Unwanted = None,
+    ban: flags.Ban = None,
+    sample: flags.Sample = False,
+    temperature: flags.Temperature = None,
+    top_k: flags.TopK = None,
+    top_p: flags.TopP = None,
+    min_p: flags.MinP = None,
+    seed: flags.Seed = None,
+    mbr: flags.Mbr = None,
+    utility: flags.Utility = None,
+    batch: flags.Batch = 64,
+    threads: flags.Threads = 0,
+    device: flags.Device = "auto",
+    engine: flags.Engine = "auto",
+    shortlist: flags.Listed = False,
+    more: flags.More = None,
+    shares: flags.Shares = "",
+) -> None:
+    """Write an output for each line of text, in order; an empty line for an empty one.
+
+    With --nbest there are so many lines a text: its number from 1, the score, the output. With --json a line is an
+    object with text, score, pieces, alignment and candidates. With --batch 1 each text is answered before the next is
+    read.
+
+    \b
+    Examples:
+      echo "A dog runs." | antiphon generate model
+      antiphon generate model texts.txt --beam 10 -o outputs.txt
+      antiphon generate model texts.txt --nbest 3 --json
+      antiphon generate model texts.txt --sample --top-p 0.9 --seed 7
+      antiphon generate model texts.txt --mbr 32
+      antiphon generate model texts.txt --wanted terms.tsv --ban "in order to"
+      echo "A dog runs." | antiphon generate model --attention dog.png
+    """
+    search = given(
+        beam=beam, nbest=nbest, length_penalty=length_penalty, alpha=alpha, coverage_penalty=coverage_penalty,
+        min_length=min_length, max_length=max_length, block_ngrams=block_ngrams, no_unk=no_unk or None,
+        groups=groups, diversity=diversity,
+    )  # fmt: skip
+    if (sample or mbr) and groups:
+        raise UserError("--groups divides a beam, and outputs that are drawn have none: leave out --groups")
+    if diversity is not None and not groups:
+        raise UserError("--diversity is of groups: give their number, such as --groups 3")
+    if mbr and wanted:
+        raise UserError("--wanted is looked for by a beam, and --mbr draws: leave out one of them")
+    order = _order(mbr, utility, nbest)
+    if mbr:
+        sample, search = True, search | {"nbest": mbr}
+    drawing = _drawing(sample, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed)
+    from antiphon.data import corpus
+
+    whole_lines = file == "-" and field is None
+    texts = corpus.read_lines("-") if whole_lines else corpus.read_sources(file, field or "")
+    forced = corpus.read_lines(prefixes) if prefixes else None
+    held = _phrases(wanted) if wanted else None
+    kept_out: Iterator[list[str]] | None = _phrases(unwanted, ban or ()) if unwanted else None
+    if ban and not unwanted:
+        texts, copies = tee(texts)
+        kept_out = (list(ban) for _ in copies)
+    opened = _load(model, device, threads, engine, shortlist, more, shares)
+    live = file == "-" and sys.stdin.isatty()
+    if live:
+        typer.echo("type a text and press Enter; Ctrl-D ends", err=True)
+    results = opened.stream(
+        texts, prefixes=forced, wanted=held, unwanted=kept_out, sample=sample, order=order, batch=batch,
+        window=int(live or batch == 1), **search, **drawing,
+    )  # fmt: skip
+    with ExitStack() as stack:
+        output = stack.enter_context(whole_file(out)) if out else sys.stdout
+        links = stack.enter_context(whole_file(alignments)) if alignments else None
+        shown = not live and not (out is None and sys.stdout.isatty())
+        for number, result in enumerate(watched(results, shown), start=1):
+            print(*result_lines(number, result, nbest or 1, as_json), sep="\n", file=output, flush=True)
+            if links:
+                print(" ".join(f"{s}-{t}" for t, s in result.alignment), file=links)
+            if attention and number == 1:
+                draw(attention, result)
+
+
+@command
+def chat(
+    model: flags.Model,
+    as_json: flags.AsJson = False,
+    beam: flags.Beam = None,
+    length_penalty: flags.LengthPenalty = None,
+    alpha: flags.Alpha = None,
+    min_length: flags.MinLength = None,
+    max_length: flags.MaxLength = None,
+    block_ngrams: flags.BlockNgrams = None,
+    no_unk: flags.NoUnk = False,
+    sample: flags.Sample = False,
+    temperature: flags.Temperature = None,
+    top_k: flags.TopK = None,
+    top_p: flags.TopP = None,
+    min_p: flags.MinP = None,
+    seed: flags.Seed = None,
+    threads: flags.Threads = 0,
+    device: flags.Device = "auto",
+    engine: flags.Engine = "auto",
+) -> None:
+    """Talk with a model that was trained on conversations. /reset forgets what was said; /quit or Ctrl-D ends.
+
+    A line that is piped in is a turn too, and each gets one line as its answer.
+
+    \b
+    Examples:
+      antiphon chat model
+      antiphon chat model --sample --top-k 20 --temperature 0.8
+      printf 'hello\\na table for two\\n' | antiphon chat model --json
+    """
+    search = given(
+        beam=beam, length_penalty=length_penalty, alpha=alpha, min_length=min_length, max_length=max_length,
+        block_ngrams=block_ngrams, no_unk=no_unk or None,
+    )  # fmt: skip
+    drawing = _drawing(sample, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed)
+    from antiphon.chat import Chat
+    from antiphon.data import corpus
+
+    talk = Chat(_load(model, device, threads, engine), {"sample": sample, **search, **drawing})
+    live = sys.stdin.isatty()
+    if live:
+        typer.echo("say something and press Enter; /reset forgets, /quit or Ctrl-D ends", err=True)
+    for line in corpus.read_lines("-"):
+        said = line.strip()
+        if said == "/quit":
+            break
+        if said == "/reset":
+            talk.reset()
+            continue
+        if not said and live:
+            continue
+        result = talk.say(said)
+        print(to_json(result.as_dict()) if as_json else one_line(result.text), flush=True)
+
+
+@command
+def evaluate(
+    model: flags.MeasuredModel = None,
+    data: flags.TestPairs = "",
+    source: flags.SourceField = None,
+    target: flags.TargetField = None,
+    hypotheses: flags.Hypotheses = None,
+    references: flags.References = None,
+    against: flags.Against = None,
+    metric: flags.Metric = None,
+    lowercase: flags.Lowercase = False,
+    tokenize: flags.Tokenize = "",
+    language: flags.Language = "",
+    by_length: flags.ByLength = False,
+    outputs: flags.Outputs = None,
+    as_json: flags.AsJson = False,
+    beam: flags.Beam = None,
+    length_penalty: flags.LengthPenalty = None,
+    alpha: flags.Alpha = None,
+    coverage_penalty: flags.Coverage = None,
+    min_length: flags.MinLength = None,
+    max_length: flags.MaxLength = None,
+    block_ngrams: flags.BlockNgrams = None,
+    no_unk: flags.NoUnk = False,
+    batch: flags.Batch = 64,
+    threads: flags.Threads = 0,
+    device: flags.Device = "auto",
+    engine: flags.Engine = "auto",
+    shortlist: flags.Listed = False,
+    more: flags.More = None,
+    shares: flags.Shares = "",
+) -> None:
+    """Measure a model on test pairs, or outputs that are there already. Every score comes with its signature.
+
+    \b
+    Examples:
+      antiphon evaluate model --data test.tsv
+      antiphon evaluate model --data test.en,test.de --metric bleu --metric ter --beam 10
+      antiphon evaluate model --data test.tsv --outputs outputs.txt --by-length --json
+      antiphon evaluate --hypotheses outputs.txt --references test.de
+      antiphon evaluate --hypotheses new.txt --against old.txt --references test.de
+    """
+    if (model is None) == (hypotheses is None):
+        raise UserError("name either a model folder, or with --hypotheses a file of outputs")
+    if not data and (model or not references):
+        raise UserError("no test pairs: name them with --data, such as --data test.tsv or --data test.en,test.de")
+    if by_length and not data:
+        raise UserError("--by-length needs the sources: name the test pairs with --data")
+    search = given(
+        beam=beam, length_penalty=length_penalty, alpha=alpha, coverage_penalty=coverage_penalty,
+        min_length=min_length, max_length=max_length, block_ngrams=block_ngrams, no_unk=no_unk or None,
+    )  # fmt: skip
+    from antiphon.data import corpus
+    from antiphon.evaluation import metrics, significance
+
+    pairs = list(corpus.read(data, source or "", target or "")) if data else []
+    wanted = _references(references) if references else [pair.references for pair in pairs]
+    other = _sentences(against, len(wanted)) if against else []
+    names = list(metric or ("bleu", "chrf"))
+    how: dict[str, Any] = {"lowercase": lowercase, "tokenize": tokenize, "language": language}
+    metrics.measure(names, [""], [[""]], **how)  # a misspelt name is told before the work
+    if model:
+        opened = _load(model, device, threads, engine, shortlist, more, shares)
+        if not metric and opened.config.train.metric not in ("loss", *names):
+            names.append(opened.config.train.metric)
+        began = time.monotonic()
+        results = opened.stream([pair.source for pair in pairs], batch=batch, **search)
+        texts = [result.text for result in watched(results, True, len(pairs))]
+        typer.echo(f"{len(texts):,} outputs in {time.monotonic() - began:.1f} s", err=True)
+    else:
+        texts = _sentences(hypotheses, len(wanted))
+    if outputs:
+        with whole_file(outputs) as file:
+            file.writelines(f"{one_line(text)}\n" for text in texts)
+    scores = metrics.measure(names, texts, wanted, **how)
+    bins = significance.by_length([pair.source for pair in pairs], texts, wanted, names[0], **how) if by_length else []
+    comparisons = [significance.paired_bootstrap(texts, other, wanted, name, **how) for name in names if against]
+    if as_json:
+        print(to_json(evaluation(len(texts), scores, bins, comparisons)))
+    else:
+        print(*table(scores, bins, comparisons), sep="\n")
+
+
+@command
+def score(
+    model: flags.Model,
+    pairs: flags.Pairs = "-",
+    source: flags.SourceField = None,
+    target: flags.TargetField = None,
+    as_json: flags.AsJson = False,
+    more: flags.More = None,
+    shares: flags.Shares = "",
+    threads: flags.Threads = 0,
+    device: flags.Device = "auto",
+    engine: flags.Engine = "auto",
+) -> None:
+    """Write the log-probability of each pair's target given its source: in all, and a piece, in nats.
+
+    With --json a line is an object that has the pieces and the log-probability of each too.
+
+    \b
+    Examples:
+      antiphon score model pairs.tsv
+      antiphon score model test.en,test.de --json
+      paste sources.txt outputs.txt | antiphon score model -
+    """
+    from antiphon.data import corpus
+
+    read = corpus.read(pairs, source or "", target or "")
+    opened = _load(model, device, threads, engine, more=more, shares=shares)
+    total, pieces = 0.0, 0
+    for result in watched(_scored(opened, read), pairs != "-" and not sys.stdout.isatty()):
+        count = max(1, len(result.token_log_probs))
+        total, pieces = total + result.log_prob, pieces + count
+        print(to_json(result.as_dict()) if as_json else f"{result.log_prob:.4f}\t{result.log_prob / count:.4f}")
+    typer.echo(f"in all {total:.1f} nats for {pieces:,} pieces: {total / max(1, pieces):.4f} a piece", err=True)
+
+
+@command
+def rerank(
+    model: flags.Model,
+    nbest_list: flags.NbestList,
+    sources: flags.ListSources,
+    weight: flags.Weight = 0.5,
+    reverse: flags.Reverse = False,
+    nbest: flags.Nbest = None,
+    length_penalty: flags.LengthPenalty = None,
+    alpha: flags.Alpha = None,
+    more: flags.More = None,
+    shares: flags.Shares = "",
+    threads: flags.Threads = 0,
+    device: flags.Device = "auto",
+    engine: flags.Engine = "auto",
+) -> None:
+    """Choose again among a system's outputs, by their own score and a model's log p (Sutskever 2014, section 3.7).
+
+    \b
+    Examples:
+      antiphon generate model texts.txt --beam 20 --nbest 20 --length-penalty none -o list.tsv
+      antiphon rerank other list.tsv --sources texts.txt
+      antiphon rerank back list.tsv --sources texts.txt --reverse --weight 0.3 --nbest 3
+    """
+    if not 0 <= weight <= 1:
+        raise UserError(f"--weight {weight}: a share from 0 to 1")
+    from antiphon import rerank as reranking
+    from antiphon.data import corpus
+
+    texts = list(corpus.read_lines(sources))
+    entries = reranking.entries(corpus.read_lines(nbest_list), str(nbest_list))
+    opened = _load(model, device, threads, engine, more=more, shares=shares)
+    penalties = given(length_penalty=length_penalty, alpha=alpha)
+    scorer = reranking.of_model(opened, reverse, **penalties)
+    for number, ranked in enumerate(reranking.rerank(texts, entries, [scorer], [1 - weight, weight]), start=1):
+        for one in ranked[: nbest or 1]:
+            print(f"{number}\t{one.score:.4f}\t{one.entry.text}" if nbest else one.entry.text)
+
+
+def _drawing(sample: bool, **options: Any) -> dict[str, Any]:
+    """The options of sampling that were given, which go with --sample alone."""
+    asked = given(**options)
+    if asked and not sample:
+        raise UserError(f"--{next(iter(asked)).replace('_', '-')} is for sampling: give --sample too")
+    return asked
+
+
+def _order(mbr: int | None, utility: str | None, nbest: int | None) -> "Order | None":
+    """How --mbr chooses among outputs."""
+    if mbr is None:
+        if utility:
+            raise UserError("--utility is for --mbr: give the number of outputs to draw, such as --mbr 32")
+        return None
+    if mbr < 2 or nbest:
+        raise UserError(f"--mbr {mbr} draws that many outputs and takes one: 2 or more, and no --nbest")
+    from antiphon.decoding.mbr import least_risk
+
+    return least_risk(utility or "chrf")
+
+
+def _phrases(path: Path, every: Sequence[str] = ()) -> Iterator[list[str]]:
+    """The phrases of each text: a line of the file, and those that hold for every text."""
+    from antiphon.data.corpus import read_lines
+
+    for line in read_lines(path):
+        yield [*(phrase for phrase in line.split("\t") if phrase.strip()), *every]
+
+
+def _load(
+    model: Path,
+    device: str,
+    threads: int,
+    engine: str,
+    shortlist: bool = False,
+    more: Sequence[Path] | None = None,
+    shares: str = "",
+) -> "Seq2Seq":
+    """A model, or an ensemble of it and others."""
+    from antiphon.seq2seq import Seq2Seq
+
+    if not more:
+        if shares:
+            raise UserError("--shares is for ensembles: name further models with --with")
+        return Seq2Seq.load(model, device, threads, engine, shortlist)
+    if shortlist:
+        raise UserError("--shortlist is of one model: leave it out with --with")
+    try:
+        weights = [float(part) for part in shares.split(",")] if shares else []
+    except ValueError as e:
+        raise UserError(f"--shares {shares}: write a number for each model, such as 2,1") from e
+    return Seq2Seq.ensemble([model, *more], weights, device, threads, engine)
+
+
+def _references(paths: Sequence[Path]) -> list[list[str]]:
+    """For each sentence a line of each file."""
+    from antiphon.data.corpus import read_lines
+
+    first = list(read_lines(paths[0]))
+    return [list(group) for group in zip(first, *(_sentences(path, len(first)) for path in paths[1:]), strict=True)]
+
+
+def _sentences(path: Path | None, count: int) -> list[str]:
+    """The lines of a file, which must be as many as there are sentences."""
+    from antiphon.data.corpus import read_lines
+
+    lines = list(read_lines(path or "-"))
+    if len(lines) != count:
+        raise UserError(f"{path}: {len(lines):,} lines for {count:,} references; give a line for each, in their order")
+    return lines
+
+
+def _scored(model: "Seq2Seq", pairs: Iterator["Pair"]) -> Iterator["Result"]:
+    while some := list(islice(pairs, CHUNK)):
+        yield from model.score([pair.source for pair in some], [pair.target for pair in some])

@@ -1,0 +1,196 @@
+"""What a run is: every option declared once, with its meaning, its default and its unit.
+
+A configuration is built in layers, each over the one before: the defaults below, a preset, a TOML file, then
+`--set section.key=value`. Unknown keys are errors that name the nearest known one.
+"""
+
+import json
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import ValidationError
+
+from antiphon.config.rules import check
+from antiphon.config.sections import SECTIONS, Config
+from antiphon.errors import UserError, near
+
+
+def presets() -> dict[str, str]:
+    """Names of the presets and the line that each begins with."""
+    files = (f for f in resources.files("antiphon.config").joinpath("presets").iterdir() if f.name.endswith(".toml"))
+    found = sorted(files, key=lambda f: f.name)
+    return {f.name.removesuffix(".toml"): f.read_text("utf-8").splitlines()[0].lstrip("# ") for f in found}
+
+
+def preset_for(pairs: int) -> str:
+    """The preset that suits a number of training pairs when the user names none."""
+    return "tiny" if pairs < 20_000 else "small" if pairs < 500_000 else "base"
+
+
+def load(
+    preset: str = "",
+    files: Iterable[Path] = (),
+    sets: Iterable[str] = (),
+    over: Mapping[str, Mapping[str, Any]] | None = None,
+    started: Callable[[str], Config] | None = None,
+) -> Config:
+    """Build a configuration from its layers.
+
+    Args:
+        preset: name of a preset; empty: none, unless a file names one.
+        files: TOML files, each laid over the one before.
+        sets: `section.key=value` strings; a value is TOML, or a plain word.
+        over: sections and their values that lie over the files and under `sets`, such as command-line flags.
+        started: gives the options of the model folder that `train.start` names, which then lie under all others.
+
+    Raises:
+        UserError: a file cannot be read, a key is unknown, a value is of the wrong kind or out of range.
+    """
+    layers: list[tuple[str, dict[str, Any]]] = [(str(f), _toml(f)) for f in files]
+    named = ""
+    for origin, layer in layers:
+        found = layer.pop("preset", "")
+        if not isinstance(found, str):
+            raise UserError(f"{origin}: preset = {found!r}: write a preset's name in quotes")
+        named = found or named
+    preset = preset or named
+    if preset:
+        layers.insert(0, (f"preset {preset}", _preset(preset)))
+    layers.append(("command line", {k: dict(v) for k, v in (over or {}).items()}))
+    layers += [(f"--set {text}", _set(text)) for text in sets]
+    merged = _merged(layers)
+    start = merged.get("train", {}).get("start")
+    if start and started:
+        found = started(start)
+        preset = preset or found.preset
+        merged = _merged([(f"model {start}", found.model_dump(exclude={"preset"})), *layers])
+    config = _with_marks(_validate("configuration", merged | {"preset": preset}))
+    check(config)
+    return config
+
+
+def _merged(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """Sections of layers, each with its origin, laid over the ones before."""
+    merged: dict[str, Any] = {}
+    for origin, layer in layers:
+        for name, values in layer.items():
+            _check_keys(origin, name, values)
+            merged.setdefault(name, {}).update(values)
+            _validate(origin, {name: merged[name]})
+    return merged
+
+
+def _with_marks(config: Config) -> Config:
+    """The configuration with a conversation's marks among the symbols of the text."""
+    if not config.dialogue.turns:
+        return config
+    symbols = list(dict.fromkeys([*config.text.symbols, config.dialogue.user, config.dialogue.model]))
+    return config.model_copy(update={"text": config.text.model_copy(update={"symbols": symbols})})
+
+
+def setting(text: str, origin: str) -> tuple[str, str, Any]:
+    """Read one `section.key=value`; returns its parts, the value checked on its own.
+
+    Raises:
+        UserError: no such option, or a value of the wrong kind or out of range.
+    """
+    layer = _set(text)
+    _merged([(origin, layer)])
+    ((section, values),) = layer.items()
+    ((key, value),) = values.items()
+    return section, key, value
+
+
+def from_dict(values: Any, origin: str) -> Config:
+    """Read a configuration back from a model folder, as strictly as from a file."""
+    if not isinstance(values, dict):
+        raise UserError(f"{origin}: not a configuration: expected sections {', '.join(SECTIONS)}")
+    for name, section in values.items():
+        if name != "preset":
+            _check_keys(origin, name, section)
+    config = _validate(origin, values)
+    try:
+        check(config)
+    except UserError as e:
+        raise UserError(f"{origin}: {e}") from e
+    return config
+
+
+def to_toml(config: Config) -> str:
+    """A configuration as a file that `load` reads; all its values, whatever the preset says."""
+    lines = [f"preset = {_toml_value(config.preset)}"] if config.preset else []
+    for name in SECTIONS:
+        lines += [f"\n[{name}]", *(f"{key} = {_toml_value(value)}" for key, value in getattr(config, name))]
+    return "\n".join(lines) + "\n"
+
+
+def reference() -> str:
+    """Every option with its default and meaning, as TOML."""
+    lines = []
+    for name, section in SECTIONS.items():
+        lines.append(f"[{name}]  # {(section.__doc__ or '').strip()}")
+        for key, field in section.model_fields.items():
+            choices = get_args(field.annotation) if getattr(field.annotation, "__origin__", None) is Literal else ()
+            among = f" ({' | '.join(map(str, choices))})" if choices else ""
+            lines.append(f"{key} = {_toml_value(field.default)}  # {field.description}{among}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str | list) else str(value)
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as e:
+        raise UserError(f"{path}: cannot read the configuration: {e.strerror}") from e
+    except UnicodeDecodeError as e:
+        raise UserError(f"{path}: not UTF-8 at byte {e.start}; save the configuration as UTF-8") from e
+    except tomllib.TOMLDecodeError as e:
+        raise UserError(f"{path}: not valid TOML: {e}") from e
+
+
+def _preset(name: str) -> dict[str, Any]:
+    known = presets()
+    if name not in known:
+        raise UserError(f"no preset is called '{name}'{near(name, known)}")
+    return tomllib.loads(resources.files("antiphon.config").joinpath("presets", f"{name}.toml").read_text("utf-8"))
+
+
+def _set(text: str) -> dict[str, Any]:
+    path, equals, value = text.partition("=")
+    section, dot, key = path.strip().partition(".")
+    if not (equals and dot and key):
+        raise UserError(f"--set {text}: write it as section.key=value, such as --set train.seed=2")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    return {section: {key: parsed}}
+
+
+def _check_keys(origin: str, name: str, values: Any) -> None:
+    if name not in SECTIONS:
+        raise UserError(f"{origin}: unknown section [{name}]{near(name, SECTIONS)}")
+    if not isinstance(values, dict):
+        raise UserError(f"{origin}: {name} is a section: write its options under [{name}]")
+    known = SECTIONS[name].model_fields
+    for key in values:
+        if key not in known:
+            raise UserError(f"{origin}: unknown option {name}.{key}{near(key, known)}")
+
+
+def _validate(origin: str, values: dict[str, Any]) -> Config:
+    try:
+        return Config.model_validate(values)
+    except ValidationError as e:
+        first = e.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{origin}: {key} = {first['input']!r}: {first['msg']}") from e

@@ -1,0 +1,383 @@
+"""Tokenised pairs on disk, memory-mapped: a corpus larger than memory costs no memory.
+
+A store is a folder: `meta.json`, and for each side and copy `<side>.<copy>.ids` (all pieces, one row after the other)
+and `<side>.<copy>.offsets` (where each row begins, and the end). It is built under another name and renamed when it is
+whole, so a folder of the right name is never half-written.
+
+Shapes: N pairs.
+"""
+
+import errno
+import json
+import multiprocessing
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from functools import lru_cache, partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from antiphon.data.corpus import Pair
+from antiphon.data.tokenizer import Tokenizer
+from antiphon.errors import UserError
+
+FORMAT = "antiphon store"
+VERSION = 1
+META = "meta.json"
+SIDES = ("source", "target")
+OFFSET = np.dtype("<i8")
+CHUNK = 1 << 14  # pairs tokenised at once: many, for each dropout's cuts of words are kept as long as a chunk lasts
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk, quota or file-size limit reached
+
+Key = tuple[str, int]  # side and copy
+Ids = NDArray[np.unsignedinteger[Any]]
+Progress = Callable[[int, int | None], None]
+
+
+class Store:
+    """Tokenised pairs, read through memory maps; ids carry neither BOS nor EOS."""
+
+    def __init__(self, folder: Path, meta: dict[str, Any]) -> None:
+        dtype = np.dtype(meta["dtype"])
+        self.folder = folder
+        self.fingerprint: str = meta["fingerprint"]
+        self.copies: int = meta["copies"]
+        self.left_out: dict[str, int] = meta["left_out"]
+        self._size: int = meta["pairs"]
+        self._ids = {key: _map(folder / f"{_stem(key)}.ids", dtype) for key in _keys(self.copies)}
+        self._offsets = {key: _map(folder / f"{_stem(key)}.offsets", OFFSET) for key in _keys(self.copies)}
+
+    @classmethod
+    def open(cls, folder: Path) -> "Store":
+        """Open a store.
+
+        Raises:
+            UserError: the folder is not a store, or a file of it is missing or of the wrong size.
+        """
+        meta = _read_meta(folder)
+        dtype = np.dtype(meta["dtype"])
+        for key in _keys(meta["copies"]):
+            _check_size(folder / f"{_stem(key)}.ids", meta["pieces"][_stem(key)] * dtype.itemsize)
+            _check_size(folder / f"{_stem(key)}.offsets", (meta["pairs"] + 1) * OFFSET.itemsize)
+        store = cls(folder, meta)
+        for key, offsets in store._offsets.items():
+            if offsets[0] != 0 or offsets[-1] != len(store._ids[key]):
+                raise _broken(folder, f"{_stem(key)}.offsets does not fit {_stem(key)}.ids")
+        return store
+
+    def __len__(self) -> int:
+        return self._size
+
+    def lengths(self, copy: int = 0) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Lengths of the sources and of the targets in pieces, [N] each; 4 bytes a row, made when asked for."""
+        return self._lengths("source", copy), self._lengths("target", copy)
+
+    def pairs(self, rows: NDArray[np.int64], copy: int = 0) -> tuple[list[Ids], list[Ids]]:
+        """The ids of some rows, as views of the files.
+
+        Args:
+            rows: row numbers, [B].
+            copy: which of the differently cut copies.
+
+        Returns:
+            Sources and targets, B arrays each.
+        """
+        return self._rows("source", rows, copy), self._rows("target", rows, copy)
+
+    def _lengths(self, side: str, copy: int) -> NDArray[np.int32]:
+        offsets = self._offsets[side, copy]
+        lengths = np.empty(len(self), np.int32)  # [N]
+        np.subtract(offsets[1:], offsets[:-1], out=lengths, casting="same_kind")
+        return lengths
+
+    def _rows(self, side: str, rows: NDArray[np.int64], copy: int) -> list[Ids]:
+        ids, offsets = self._ids[side, copy], self._offsets[side, copy]
+        return [ids[begin:end] for begin, end in zip(offsets[rows].tolist(), offsets[rows + 1].tolist(), strict=True)]
+
+
+def build(
+    folder: Path,
+    pairs: Iterable[Pair],
+    source: Tokenizer,
+    target: Tokenizer,
+    *,
+    max_source: int,
+    max_target: int,
+    dropout: float = 0.0,
+    copies: int = 1,
+    seed: int = 1,
+    workers: int = 0,
+    fingerprint: str = "",
+    total: int | None = None,
+    progress: Progress | None = None,
+) -> Store:
+    """Tokenise pairs into a new store, in their order, with all cores and in flat memory.
+
+    Pairs with an empty side, or longer than a limit in any copy, are left out and counted. The result does not depend
+    on the number of workers.
+
+    Args:
+        folder: where the store goes; an older store of that name is replaced.
+        pairs: the pairs, read once, lazily.
+        source, target: the tokenizers of the two sides.
+        max_source, max_target: largest lengths in pieces.
+        dropout: BPE-dropout; above 0 pairs are cut by worker processes, at 0 by the tokenizers' own threads.
+        copies: differently cut copies to write.
+        seed: seed of the dropout.
+        workers: worker processes; 0: as many as cores.
+        fingerprint: kept in the store for the caller.
+        total: number of pairs, where it is known, for the progress and for what a full disk needs.
+        progress: called with pairs done and `total`.
+
+    Raises:
+        UserError: nothing is left of the pairs, or the disk is full.
+    """
+    limits = (max_source, max_target)
+    dtype = np.dtype("<u2" if max(len(source), len(target)) <= 1 << 16 else "<u4")
+    encode = partial(_encode, limits=limits, dtype=dtype, dropout=dropout, copies=copies, seed=seed)
+    workers = (workers or os.cpu_count() or 1) if dropout else 1
+    size = min(CHUNK, max(CHUNK // 8, -(-total // workers))) if total else CHUNK  # work for every worker
+    chunks = _tokenise(encode, _chunks(pairs, size), source, target, workers)
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # left by a killed build
+    writer = _Writer(unfinished, copies, dtype)
+    try:
+        unfinished.mkdir(parents=True)
+        writer.write(chunks, lambda done: progress(done, total) if progress else None)
+        if not writer.kept:
+            raise UserError(_nothing_left(writer, limits))
+        writer.write_meta(fingerprint)
+        shutil.rmtree(folder, ignore_errors=True)
+        unfinished.rename(folder)
+        _sync_folder(folder.parent)
+    except OSError as e:
+        if e.errno in FULL:
+            raise UserError(_disk_full(folder, writer, total)) from e
+        raise
+    finally:
+        chunks.close()
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return Store.open(folder)
+
+
+class _Chunk(NamedTuple):
+    """Some tokenised pairs: what was kept, flat, for every side and copy; what was left out."""
+
+    ids: dict[Key, Ids]
+    lengths: dict[Key, NDArray[np.int64]]
+    kept: int
+    empty: int
+    long: int
+
+
+def _encode(
+    source: Tokenizer,
+    target: Tokenizer,
+    pairs: list[Pair],
+    *,
+    limits: tuple[int, int],
+    dtype: np.dtype[Any],
+    dropout: float,
+    copies: int,
+    seed: int,
+) -> _Chunk:
+    texts = dict(zip(SIDES, map(list, zip(*pairs, strict=True)), strict=True))
+    ids: dict[Key, Ids] = {}
+    lengths: dict[Key, NDArray[np.int64]] = {}
+    empty, long = np.zeros(len(pairs), np.bool_), np.zeros(len(pairs), np.bool_)  # [N]
+    for key in _keys(copies):
+        side = SIDES.index(key[0])
+        rows = (source, target)[side].encode_ids(texts[key[0]], dropout=dropout, seed=seed * copies + key[1])
+        lengths[key] = np.fromiter(map(len, rows), np.int64, len(rows))
+        ids[key] = np.fromiter(chain.from_iterable(rows), dtype, int(lengths[key].sum()))
+        empty |= lengths[key] == 0
+        long |= lengths[key] > limits[side]
+    keep = ~(empty | long)
+    ids = {key: some[np.repeat(keep, lengths[key])] for key, some in ids.items()}
+    lengths = {key: some[keep] for key, some in lengths.items()}
+    return _Chunk(ids, lengths, int(keep.sum()), int(empty.sum()), int((long & ~empty).sum()))
+
+
+Encode = Callable[[Tokenizer, Tokenizer, list[Pair]], _Chunk]
+
+
+@lru_cache(maxsize=2)
+def _tokenizer(text: str) -> Tokenizer:
+    return Tokenizer.from_json(text, "the tokenizer handed to a worker")
+
+
+def _encode_remote(encode: Encode, source: str, target: str, pairs: list[Pair]) -> _Chunk:
+    return encode(_tokenizer(source), _tokenizer(target), pairs)
+
+
+def _tokenise(
+    encode: Encode, chunks: Iterator[list[Pair]], source: Tokenizer, target: Tokenizer, workers: int
+) -> Generator[_Chunk, None, None]:
+    """Tokenise chunks in order, here or in worker processes, never more than a few ahead of the writer."""
+    first = list(islice(chunks, 2))
+    if workers == 1 or len(first) < 2:  # a single chunk is done before a worker has started
+        for chunk in chain(first, chunks):
+            yield encode(source, target, chunk)
+        return
+    remote = partial(_encode_remote, encode, source.to_json(), target.to_json())
+    waiting: deque[Future[_Chunk]] = deque()
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        try:
+            for chunk in chain(first, chunks):
+                waiting.append(pool.submit(remote, chunk))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as e:
+            raise UserError("a tokenising process was killed, for memory perhaps; start again") from e
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _chunks(pairs: Iterable[Pair], size: int) -> Iterator[list[Pair]]:
+    rest = iter(pairs)
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
+class _Writer:
+    """Appends chunks to the files of a new store and counts."""
+
+    def __init__(self, folder: Path, copies: int, dtype: np.dtype[Any]) -> None:
+        self.folder, self.copies, self.dtype = folder, copies, dtype
+        self.pieces = dict.fromkeys(_keys(copies), 0)
+        self.kept = self.empty = self.long = 0
+
+    @property
+    def seen(self) -> int:
+        return self.kept + self.empty + self.long
+
+    @property
+    def bytes(self) -> int:
+        return sum(n * self.dtype.itemsize + self.kept * OFFSET.itemsize for n in self.pieces.values())
+
+    def write(self, chunks: Iterable[_Chunk], progress: Callable[[int], None]) -> None:
+        """Write all chunks to disk for good, except for the meta data."""
+        with ExitStack() as stack:
+            files: dict[Key, tuple[BinaryIO, BinaryIO]] = {}
+            for key in self.pieces:
+                paths = (self.folder / f"{_stem(key)}.{kind}" for kind in ("ids", "offsets"))
+                files[key] = stack.enter_context(next(paths).open("wb")), stack.enter_context(next(paths).open("wb"))
+                files[key][1].write(np.zeros(1, OFFSET).tobytes())
+            for chunk in chunks:
+                begins = dict(self.pieces)
+                self._count(chunk)
+                for key, (ids, offsets) in files.items():
+                    ids.write(chunk.ids[key].tobytes())
+                    offsets.write((begins[key] + np.cumsum(chunk.lengths[key])).astype(OFFSET).tobytes())
+                progress(self.seen)
+            for file in chain.from_iterable(files.values()):
+                _sync(file)
+
+    def _count(self, chunk: _Chunk) -> None:
+        for key, ids in chunk.ids.items():
+            self.pieces[key] += len(ids)
+        self.kept += chunk.kept
+        self.empty += chunk.empty
+        self.long += chunk.long
+
+    def write_meta(self, fingerprint: str) -> None:
+        meta = {
+            "format": FORMAT,
+            "version": VERSION,
+            "fingerprint": fingerprint,
+            "pairs": self.kept,
+            "left_out": {"empty": self.empty, "long": self.long},
+            "copies": self.copies,
+            "dtype": self.dtype.str,
+            "pieces": {_stem(key): n for key, n in self.pieces.items()},
+        }
+        with (self.folder / META).open("wb") as file:
+            file.write(json.dumps(meta, indent=1).encode())
+            _sync(file)
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, where a folder can be synced at all (not on Windows)."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _keys(copies: int) -> list[Key]:
+    return [(side, copy) for copy in range(copies) for side in SIDES]
+
+
+def _stem(key: Key) -> str:
+    return f"{key[0]}.{key[1]}"
+
+
+def _map(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
+    return np.asarray(np.memmap(path, dtype, mode="r"))  # a plain array over the map: its slices are cheap
+
+
+def _read_meta(folder: Path) -> dict[str, Any]:
+    try:
+        meta = json.loads((folder / META).read_text("utf-8"))
+    except FileNotFoundError as e:
+        raise UserError(f"{folder}: not a store of tokenised pairs: it has no {META}") from e
+    except OSError as e:
+        raise UserError(f"{folder / META}: cannot be read: {e.strerror}") from e
+    except ValueError as e:
+        raise _broken(folder, f"{META} is not JSON: {e}") from e
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        raise UserError(f"{folder}: not a store of tokenised pairs: {META} is of something else")
+    if meta.get("version") != VERSION:
+        raise UserError(f"{folder}: a store of version {meta.get('version')}; this Antiphon reads version {VERSION}")
+    needed = {"fingerprint", "pairs", "left_out", "copies", "dtype", "pieces"}
+    if needed - meta.keys() or meta["dtype"] not in ("<u2", "<u4"):
+        raise _broken(folder, f"{META} is incomplete")
+    return meta
+
+
+def _check_size(path: Path, size: int) -> None:
+    actual = path.stat().st_size if path.is_file() else None
+    if actual is None:
+        raise _broken(path.parent, f"{path.name} is missing")
+    if actual != size:
+        raise _broken(path.parent, f"{path.name} has {actual} bytes instead of {size}")
+
+
+def _broken(folder: Path, what: str) -> UserError:
+    return UserError(f"{folder}: a broken store: {what}; delete the folder and prepare the data again")
+
+
+def _nothing_left(writer: _Writer, limits: tuple[int, int]) -> str:
+    if not writer.seen:
+        return "no pairs to tokenise: the training data are empty"
+    return (
+        f"none of the {writer.seen} training pairs is left: {writer.empty} have an empty side after tokenisation, "
+        f"{writer.long} are longer than data.max_source_length = {limits[0]} or data.max_target_length = {limits[1]}"
+    )
+
+
+def _disk_full(folder: Path, writer: _Writer, total: int | None) -> str:
+    share = writer.seen / total if total else 0.0
+    need = f"about {writer.bytes / share / 1e6:.1f} MB" if share else f"more than {writer.bytes / 1e6:.1f} MB"
+    free = shutil.disk_usage(folder.parent).free / 1e6
+    return (
+        f"{folder}: the disk is full: the tokenised pairs need {need} and {free:.0f} MB are free; make room, or write "
+        "elsewhere"
+    )

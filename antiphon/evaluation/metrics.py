@@ -1,0 +1,431 @@
+"""How good outputs are: BLEU, chrF, TER, ROUGE, error rates and exact match, each with a signature.
+
+Every metric counts something in each sentence, and makes one value of the sums of its counts. A whole corpus, the
+sentences of one length and a bootstrap sample are therefore all scored from the same rows, counted once.
+
+Shapes: N sentences, D counts of a metric.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from itertools import zip_longest
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
+from sacrebleu.metrics.base import Metric
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.metrics.ter import TER
+
+from antiphon.data.scripts import ONE_CHARACTER_OR_WORD, Writing, units, writing_of
+from antiphon.errors import UserError, near
+
+References = Sequence[str] | Sequence[Sequence[str]]
+Rows = NDArray[np.float64]
+
+TOKENIZERS = ("13a", "intl", "zh", "ja-mecab", "char", "none")
+HIGHER_IS_BETTER = {
+    "loss": False,
+    "bleu": True,
+    "chrf": True,
+    "chrf++": True,
+    "ter": False,
+    "rouge1": True,
+    "rouge2": True,
+    "rougeL": True,
+    "exact_match": True,
+    "word_error": False,
+    "wer": False,
+    "cer": False,
+    "per": False,
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric's value and what it takes to reproduce it."""
+
+    name: str
+    value: float
+    signature: str
+    higher_is_better: bool
+    note: str = ""
+
+
+class Counts(NamedTuple):
+    """What a metric counted, and how the sums of its counts become its value."""
+
+    rows: Rows  # [N, D]
+    value: Callable[[Rows], float]  # [D] -> value
+    signature: str
+    note: str = ""
+
+
+class _How(NamedTuple):
+    lowercase: bool
+    tokenize: str
+    writing: Writing
+    stem: bool
+    note: str
+
+
+def measure(
+    names: Iterable[str],
+    outputs: Sequence[str],
+    references: References,
+    *,
+    lowercase: bool = False,
+    tokenize: str = "",
+    language: str = "",
+    stem: bool = False,
+) -> dict[str, Score]:
+    """Score outputs against their references.
+
+    Args:
+        names: metrics, keys of `HIGHER_IS_BETTER` but the loss.
+        outputs: one text a sentence.
+        references: one text a sentence, or several, as many as each sentence has.
+        lowercase: ignore case. TER (as Tercom) and ROUGE always do.
+        tokenize: BLEU's tokeniser, one of `TOKENIZERS`; empty: by language, see `tokenizer_for`.
+        language: language code of the references; empty: told from their script.
+        stem: Porter stemming in ROUGE, for English.
+
+    Returns:
+        A score for each name. BLEU, chrF, TER, ROUGE, exact match and the error rates are all in 0-100 (error rates
+        can pass 100). WER and PER are edits of whitespace-separated words or symbols over the reference's number of
+        them, CER of characters; among several references the one with the lowest rate counts. `word_error` is what
+        grapheme-to-phoneme tasks such as SIGMORPHON's call WER, the share of words not exactly right.
+
+    Raises:
+        UserError: no sentences, unequal numbers of them, an unknown metric or tokeniser.
+    """
+    texts, grouped = list(outputs), _grouped(outputs, references)
+    how = _how(grouped, lowercase, tokenize, language, stem)
+    return {name: _score(name, _counts(name, texts, grouped, how)) for name in names}
+
+
+def count(
+    name: str,
+    outputs: Sequence[str],
+    references: References,
+    *,
+    lowercase: bool = False,
+    tokenize: str = "",
+    language: str = "",
+) -> Counts:
+    """Count what a metric needs in every sentence; arguments and errors as of `measure`."""
+    grouped = _grouped(outputs, references)
+    return _counts(name, list(outputs), grouped, _how(grouped, lowercase, tokenize, language, False))
+
+
+def sentences(name: str, outputs: Sequence[str], references: References, **how: Any) -> Rows:
+    """Score every sentence on its own, as `measure` scores a corpus. [N]
+
+    BLEU takes only the orders of n-grams that a sentence has, and smooths those without a match, as sacreBLEU does for
+    single sentences. Arguments and errors as of `count`.
+    """
+    counts = count(name, outputs, references, **how)
+    value = counts.value
+    if name == "bleu":
+        metric = BLEU(effective_order=True)
+        value = lambda row: float(metric._compute_score_from_stats(row.tolist()).score)  # noqa: E731
+    return np.array([value(row) for row in counts.rows])
+
+
+def tokenised_bleu(outputs: Sequence[str], references: References, lowercase: bool = True) -> Score:
+    """BLEU of texts that are tokens already, as published before sacreBLEU (multi-bleu.perl); see `moses`."""
+    return measure(["bleu"], outputs, references, lowercase=lowercase, tokenize="none")["bleu"]
+
+
+def tokenizer_for(texts: Iterable[str], language: str = "") -> str:
+    """BLEU's tokeniser for a language: zh, ja-mecab, char for other writing without spaces, and 13a for the rest.
+
+    Args:
+        texts: references, to tell the script from when no language is named.
+        language: language code such as `zh`, `ja-JP`; empty: by script.
+
+    Returns:
+        A name of `TOKENIZERS`. Japanese gets `char` where MeCab is not installed.
+    """
+    return _tokenizer(writing_of(texts, language))[0]
+
+
+def moses(texts: Iterable[str], language: str, lowercase: bool = True) -> list[str]:
+    """Normalise punctuation and tokenise as the Moses scripts do; published references are made so.
+
+    Args:
+        texts: raw texts.
+        language: language code, for abbreviations and quotation marks.
+        lowercase: lower case first, as Multi30k's references are.
+
+    Returns:
+        Tokens separated by spaces, special characters escaped (`&quot;`).
+
+    Raises:
+        UserError: sacremoses is not installed.
+    """
+    try:
+        from sacremoses import MosesPunctNormalizer, MosesTokenizer
+    except ImportError as e:
+        raise UserError("Moses tokens need sacremoses: pip install 'antiphon[train]'") from e
+    normalizer, tokenizer = MosesPunctNormalizer(lang=language), MosesTokenizer(lang=language)
+    cased = (text.lower() if lowercase else text for text in texts)
+    return [str(tokenizer.tokenize(normalizer.normalize(text), escape=True, return_str=True)) for text in cased]
+
+
+def same_number(first: int, first_name: str, second: int, second_name: str) -> None:
+    """Refuse two lists of texts that do not belong together: unequal numbers of them."""
+    if first != second:
+        raise UserError(f"{first} {first_name} for {second} {second_name}; give one for each, in the same order")
+
+
+class Quality(NamedTuple):
+    """Shares of outputs, 0-1, that show a model gone wrong."""
+
+    empty: float
+    repeating: float
+    unknown: float
+
+
+def quality(outputs: Sequence[str], unknown: str = "<unk>") -> Quality:
+    """Shares of outputs that are empty, repeat the same 1 to 4 words four times running, or hold unknown words.
+
+    Args:
+        outputs: one text a sentence; where the script has no spaces, characters are the words.
+        unknown: how an unknown word is written; U+2047 (double question mark) counts as well.
+    """
+    if not outputs:
+        return Quality(0.0, 0.0, 0.0)
+    writing = writing_of(outputs)
+    return Quality(
+        float(np.mean([not text.strip() for text in outputs])),
+        float(np.mean([_repeats(units(text, writing)) for text in outputs])),
+        float(np.mean([unknown in text or "\u2047" in text for text in outputs])),
+    )
+
+
+def warnings(
+    outputs: Sequence[str], unknown: str = "<unk>", references: References = (), limit: float = 0.05
+) -> list[str]:
+    """Say in words what is wrong with a validation's outputs.
+
+    Args:
+        outputs: one text a sentence.
+        unknown: how an unknown word is written.
+        references: what the outputs should be, where known: what is as frequent in them is no fault.
+        limit: share of the outputs, above the references' own share, that is still no reason to warn.
+
+    Returns:
+        A sentence for each fault; none when all is well.
+    """
+    flat = [text for entry in references for text in ([entry] if isinstance(entry, str) else entry)]
+    faults = ("are empty", "repeat themselves", "hold unknown words")
+    shares = zip(faults, quality(outputs, unknown), quality(flat, unknown), strict=True)
+    return [
+        f"{share:.0%} of the outputs {fault} ({round(share * len(outputs))} of {len(outputs)})"
+        for fault, share, expected in shares
+        if share - expected > limit
+    ]
+
+
+# The metrics: each counts in every sentence.
+
+
+def _bleu(outputs: list[str], references: list[list[str]], how: _How) -> Counts:
+    # force: sacreBLEU's advice on tokenised input goes to the log, where nobody looks; ours goes with the score.
+    metric = BLEU(lowercase=how.lowercase, tokenize=how.tokenize, force=True)
+    counts = _sacrebleu(metric, outputs, references)
+    if how.tokenize == "13a" and np.mean([text.endswith(" .") for text in outputs]) > 0.5:
+        return counts._replace(note="the outputs look tokenised: detokenise them, or use the tokeniser `none`")
+    return counts._replace(note=how.note)
+
+
+def _chrf(outputs: list[str], references: list[list[str]], how: _How) -> Counts:
+    return _sacrebleu(CHRF(lowercase=how.lowercase), outputs, references)
+
+
+def _chrf_words(outputs: list[str], references: list[list[str]], how: _How) -> Counts:
+    return _sacrebleu(CHRF(lowercase=how.lowercase, word_order=2), outputs, references)
+
+
+def _ter(outputs: list[str], references: list[list[str]], how: _How) -> Counts:
+    asian = how.writing in ("zh", "ja")  # without it a Chinese sentence is one word
+    return _sacrebleu(TER(normalized=asian, asian_support=asian), outputs, references)
+
+
+def _sacrebleu(metric: Metric, outputs: list[str], references: list[list[str]]) -> Counts:
+    # These two are not public, but sacreBLEU's own significance tests are built on them.
+    rows = metric._extract_corpus_statistics(outputs, list(zip_longest(*references)))
+    result = metric._compute_score_from_stats(np.asarray(rows, float).sum(0).tolist())
+    return Counts(
+        np.asarray(rows, float),
+        lambda sums: float(metric._compute_score_from_stats(sums.tolist()).score),
+        f"{result.name}|{metric.get_signature()}",
+    )
+
+
+def _rouge(name: str) -> Callable[[list[str], list[list[str]], _How], Counts]:
+    def count(outputs: list[str], references: list[list[str]], how: _How) -> Counts:
+        try:
+            from rouge_score.rouge_scorer import RougeScorer
+        except ModuleNotFoundError as e:
+            raise UserError("for ROUGE a package is needed: pip install rouge-score") from e
+        tokens = _rouge_tokens(references, how)
+        own = {"chars": _Words(ONE_CHARACTER_OR_WORD), "words": _Words(re.compile(r"\w+")), "default": None}[tokens]
+        scorer = RougeScorer([name], use_stemmer=how.stem, tokenizer=own)
+        f = [scorer.score_multi(group, text)[name].fmeasure for text, group in zip(outputs, references, strict=True)]
+        stem = "yes" if how.stem and own is None else "no"
+        settings = f"case:lc|tok:{tokens}|stem:{stem}|version:{version('rouge-score')}"
+        return _mean(f, f"{name}|nrefs:{_nrefs(references)}|{settings}")
+
+    return count
+
+
+class _Words:
+    """A tokeniser for rouge-score, whose own keeps nothing but a-z and 0-9."""
+
+    def __init__(self, pattern: re.Pattern[str]):
+        self.pattern = pattern
+
+    def tokenize(self, text: str) -> list[str]:
+        return self.pattern.findall(text.lower())
+
+
+def _rouge_tokens(references: list[list[str]], how: _How) -> str:
+    if how.writing != "spaced":
+        return "chars"
+    letters = [c for group in references for text in group for c in text if c.isalpha()]
+    english = sum(c.isascii() for c in letters) >= 0.99 * len(letters)
+    return "default" if english else "words"
+
+
+def _exact_match(outputs: list[str], references: list[list[str]], how: _How) -> Counts:
+    right = [
+        _plain(text, how) in {_plain(r, how) for r in group} for text, group in zip(outputs, references, strict=True)
+    ]
+    return _mean(right, f"exact_match|{_settings(references, how)}")
+
+
+def _word_error(outputs: list[str], references: list[list[str]], how: _How) -> Counts:
+    right = _exact_match(outputs, references, how)
+    return _mean([1 - hit for hit in right.rows[:, 0]], right.signature.replace("exact_match", "word_error"))
+
+
+def _error_rate(
+    name: str, symbols: Callable[[str], Sequence[str]]
+) -> Callable[[list[str], list[list[str]], _How], Counts]:
+    def count(outputs: list[str], references: list[list[str]], how: _How) -> Counts:
+        rows = []
+        for text, group in zip(outputs, references, strict=True):
+            output = symbols(_plain(text, how))
+            wanted = [symbols(_plain(reference, how)) for reference in group]
+            pairs = [(Levenshtein.distance(output, reference), len(reference)) for reference in wanted]
+            rows.append(min(pairs, key=lambda pair: pair[0] / max(pair[1], 1)))
+        signature = f"{name}|{_settings(references, how)}|rapidfuzz:{version('rapidfuzz')}"
+        return Counts(np.asarray(rows, float), _rate, signature)
+
+    return count
+
+
+def _rate(sums: Rows) -> float:
+    edits, length = sums
+    if length == 0:
+        return 100.0 if edits else 0.0
+    return float(100 * edits / length)
+
+
+def _mean(values: Sequence[float], signature: str) -> Counts:
+    rows = np.stack([np.asarray(values, float), np.ones(len(values))], 1)
+    return Counts(rows, lambda sums: float(100 * sums[0] / sums[1]), signature)
+
+
+_METRICS: dict[str, Callable[[list[str], list[list[str]], _How], Counts]] = {
+    "bleu": _bleu,
+    "chrf": _chrf,
+    "chrf++": _chrf_words,
+    "ter": _ter,
+    "rouge1": _rouge("rouge1"),
+    "rouge2": _rouge("rouge2"),
+    "rougeL": _rouge("rougeL"),
+    "exact_match": _exact_match,
+    "word_error": _word_error,
+    "wer": _error_rate("wer", str.split),
+    "per": _error_rate("per", str.split),
+    "cer": _error_rate("cer", str),
+}
+
+
+def _counts(name: str, outputs: list[str], references: list[list[str]], how: _How) -> Counts:
+    if name == "loss":
+        raise UserError("the loss is the model's own and cannot be measured from texts; name another metric")
+    if name not in _METRICS:
+        raise UserError(f"no metric is called '{name}'{near(name, _METRICS)}")
+    return _METRICS[name](outputs, references, how)
+
+
+def _score(name: str, counts: Counts) -> Score:
+    value = counts.value(counts.rows.sum(0))
+    return Score(name, value, counts.signature, HIGHER_IS_BETTER[name], counts.note)
+
+
+# Texts and words.
+
+
+def _grouped(outputs: Sequence[str], references: References) -> list[list[str]]:
+    same_number(len(references), "references", len(outputs), "outputs")
+    if not outputs:
+        raise UserError("nothing to measure: there are no outputs")
+    grouped = [[entry] if isinstance(entry, str) else list(entry) for entry in references]
+    for number, group in enumerate(grouped, 1):
+        if not group:
+            raise UserError(f"sentence {number} has no reference; every sentence needs at least one")
+    return grouped
+
+
+def _how(references: list[list[str]], lowercase: bool, tokenize: str, language: str, stem: bool) -> _How:
+    if tokenize and tokenize not in TOKENIZERS:
+        raise UserError(f"no tokeniser of BLEU is called '{tokenize}'{near(tokenize, TOKENIZERS)}")
+    if tokenize == "ja-mecab" and not _mecab():
+        raise UserError("the tokeniser ja-mecab needs MeCab: pip install 'antiphon[ja]', or use `char`")
+    writing = writing_of((text for group in references for text in group), language)
+    chosen, note = (tokenize, "") if tokenize else _tokenizer(writing)
+    return _How(lowercase, chosen, writing, stem, note)
+
+
+def _tokenizer(writing: Writing) -> tuple[str, str]:
+    if writing == "ja" and not _mecab():
+        return "char", "MeCab is not installed, so BLEU is over characters; for words: pip install 'antiphon[ja]'"
+    return {"spaced": "13a", "zh": "zh", "ja": "ja-mecab", "unspaced": "char"}[writing], ""
+
+
+def _mecab() -> bool:
+    return find_spec("MeCab") is not None and find_spec("ipadic") is not None
+
+
+def _repeats(words: Sequence[str], longest: int = 4, times: int = 4) -> bool:
+    for n in range(1, longest + 1):
+        run = 0  # words in a row that equal the one n before
+        for i in range(n, len(words)):
+            run = run + 1 if words[i] == words[i - n] else 0
+            if run == n * (times - 1):
+                return True
+    return False
+
+
+def _plain(text: str, how: _How) -> str:
+    text = " ".join(text.split())
+    return text.lower() if how.lowercase else text
+
+
+def _nrefs(references: list[list[str]]) -> str:
+    numbers = {len(group) for group in references}
+    return str(numbers.pop()) if len(numbers) == 1 else "var"
+
+
+def _settings(references: list[list[str]], how: _How) -> str:
+    return f"nrefs:{_nrefs(references)}|case:{'lc' if how.lowercase else 'mixed'}|space:normalised"

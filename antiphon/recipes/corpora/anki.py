@@ -1,0 +1,61 @@
+"""Anki's sentence pairs, English and Chinese (Tatoeba); manythings.org/anki, CC BY 2.0.
+
+There is no official split. This one lets no sentence be on two sides: pairs that share an English or a Chinese sentence
+stay together, and the SHA-1 of the least of their English sentences, lower case and letters and digits only, as a
+number, modulo 20, is 0 for the test, 1 for development, and else for training.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from antiphon.recipes import fetch
+from antiphon.recipes.corpora import rows
+
+SETS = {0: "test", 1: "dev"}
+
+Pair = tuple[str, str]  # English, Chinese
+
+
+def prepare(files: Mapping[str, Path], out: Path) -> None:
+    """Write train.jsonl, dev.jsonl and test.jsonl, whose fields are `en` and `zh`.
+
+    Args:
+        files: cmn.txt; English, a tab, Chinese a line, and maybe a further column.
+        out: the folder to write into.
+    """
+    lines = (line.split("\t") for line in fetch.lines(files["cmn.txt"]))
+    pairs = [(line[0], line[1]) for line in lines]
+    groups = _groups(pairs)
+    keys: dict[str, str] = {}
+    for pair in pairs:
+        group, key = groups[pair], _key(pair[0])
+        keys[group] = min(key, keys.get(group, key))
+    sets: dict[str, list[Pair]] = {"train": [], "dev": [], "test": []}
+    for pair in pairs:
+        sets[_set(keys[groups[pair]])].append(pair)
+    for name, chosen in sets.items():
+        rows.write(out / f"{name}.jsonl", ({"en": english, "zh": chinese} for english, chinese in chosen))
+
+
+def _groups(pairs: Iterable[Pair]) -> dict[Pair, str]:
+    """For each pair the name of the group of all that share a sentence with it, or with one that does (union-find)."""
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            parent[name] = name = parent[parent[name]]
+        return name
+
+    for english, chinese in pairs:
+        parent[root("en " + english)] = root("zh " + chinese)
+    return {pair: root("en " + pair[0]) for pair in pairs}
+
+
+def _key(english: str) -> str:
+    return re.sub(r"[\W_]+", "", english.lower())
+
+
+def _set(key: str) -> str:
+    return SETS.get(int(hashlib.sha1(key.encode(), usedforsecurity=False).hexdigest(), 16) % 20, "train")

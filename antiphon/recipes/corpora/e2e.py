@@ -1,0 +1,116 @@
+"""E2E: restaurant facts to text, several references each; github.com/tuetschek/e2e-dataset, CC BY-SA 4.0."""
+
+import csv
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from antiphon.evaluation import captions
+from antiphon.evaluation.metrics import Score
+from antiphon.recipes import fetch
+from antiphon.recipes.corpora import rows
+
+# What the official script mends in references.
+MENDED = {"Ł": "£", "Â£": "£", "Ã©": "é", "ã©": "é"}
+
+# How the values of slots are said.
+SAID = {
+    "eatType": {"pub": r"\bpubs?\b", "coffee shop": r"\bcoff?ee|\bcafe\b", "restaurant": r"\brestaurant"},
+    "food": {
+        "Chinese": "chinese", "English": "english|british", "Fast food": r"fast[ -]food|burgers?\b", "French": "french",
+        "Indian": "indian", "Italian": "italian|pasta", "Japanese": "japan|sushi",
+    },
+    "priceRange": {
+        "cheap": r"cheap|inexpensive|low[ -]?(?:er)?[ -]?(?:pric|cost)|afford|budget|price[^.]*\blow\b",
+        "high": r"high[ -]?(?:er)?[ -]?(?:end|pric|cost)|expensive|price[^.]*\bhigh\b|pricey",
+        "less than £20": r"(?:less|under|below|lower|cheaper)[^.]*20|low[ -]pric",
+        "moderate": r"moderate|mid[ -]?(?:range|pric)|average(?:ly)?[ -](?:pric|cost)|reasonabl|medium[ -]pric|fair",
+        "more than £30": r"(?:more|over|above|higher)[^.]*30|high[ -]pric|expensive",
+        "£20-25": r"20.{0,6}25",
+    },
+    "customer rating": {
+        "1 out of 5": r"\b(?:1|one)\b|low",
+        "3 out of 5": r"\b(?:3|three)\b|average", "5 out of 5": r"\b(?:5|five)\b|high",
+        "average": r"average|medium|decent|3", "high": r"high|excellent|great|good|5", "low": r"low|poor|bad|1",
+    },
+    "area": {"city centre": r"cent(?:re|er)|city|downtown", "riverside": r"river"},
+    "familyFriendly": {
+        "yes": r"famil|child|kid",
+        "no": r"(?:not|n't|\bno|non|un|adult)[^.]*(?:famil|child|kid)|(?:famil|child|kid)[^.]*not\b|adult",
+    },
+}  # fmt: skip
+# That a slot is spoken of at all.
+SPOKEN_OF = {
+    "eatType": r"\bpubs?\b|\bcoffee",
+    "food": r"chinese|english|british|fast[ -]food|french|indian|italian|japan|sushi|pasta",
+    "priceRange": r"£|pric|cheap|expensive|cost",
+    "customer rating": r"\brat(?:ed|ing)|\bstars?\b|out of|review",
+    "area": r"\briver|\b(?:city|town)[ -]cent|downtown",
+    "familyFriendly": r"famil|child|kid|adult",
+}
+
+
+def prepare(files: Mapping[str, Path], out: Path) -> None:
+    """Write train.jsonl, a pair for each reference, and valid.jsonl and test.jsonl, a meaning's references together.
+
+    Args:
+        files: trainset.csv, devset.csv and testset_w_refs.csv, with the columns mr and ref.
+        out: the folder to write into.
+    """
+    train = _rows(files["trainset.csv"])
+    rows.write(out / "train.jsonl", ({"source": mr, "target": ref} for mr, ref in train))
+    for name, file in (("valid", "devset.csv"), ("test", "testset_w_refs.csv")):
+        references: dict[str, list[str]] = {}
+        for mr, ref in _rows(files[file]):
+            references.setdefault(mr, []).append(ref)
+        rows.write(out / f"{name}.jsonl", ({"source": mr, "target": refs} for mr, refs in references.items()))
+
+
+def _rows(path: Path) -> list[tuple[str, str]]:
+    text = fetch.text(path)
+    for wrong, right in MENDED.items():
+        text = text.replace(wrong, right)
+    return [(row["mr"], row["ref"]) for row in csv.DictReader(text.lstrip("\ufeff").splitlines(keepends=True))]
+
+
+def faults(item: Mapping[str, Any], output: str) -> float:
+    """Slots that an output misses, and slots that it tells of though the source has none of them.
+
+    Rules, made from the training set's words: they see whether a slot is spoken of, and of which value, but neither
+    irony nor a value said in a way of its own.
+    """
+    slots = dict(re.findall(r"(\w[\w ]*)\[([^\]]*)\]", item["source"]))
+    told = " ".join(output.lower().split())
+    names = [slots.pop(name).lower() for name in ("name", "near") if name in slots]
+    wrong = sum(name not in told for name in names) + len(re.findall(r"<\w+>", told))
+    for name in sorted(names, key=len, reverse=True):
+        told = told.replace(name, "X")
+    for slot, values in SAID.items():
+        if slot in slots:
+            wrong += not re.search(values.get(slots[slot], re.escape(slots[slot].lower())), told)
+        else:
+            wrong += bool(re.search(SPOKEN_OF[slot], told))
+    return float(wrong)
+
+
+def slot_faults(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> Score:
+    """Slots missed or added, by the rules of `faults`, an output."""
+    total = sum(faults(item, output) for item, output in zip(items, outputs, strict=True))
+    return Score("slot_faults", total / len(outputs), "slot_faults|rules|an output", False)
+
+
+def _official(
+    measure: Callable[[Sequence[str], Sequence[Sequence[str]]], Score],
+) -> Callable[[Sequence[Mapping[str, Any]], Sequence[str]], Score]:
+    return lambda items, outputs: measure(outputs, [item["target"] for item in items])
+
+
+MEASURES = {
+    "bleu": _official(captions.bleu),
+    "nist": _official(captions.nist),
+    "meteor": _official(captions.meteor),
+    "rouge_l": _official(captions.rouge_l),
+    "cider": _official(captions.cider),
+    "slot_faults": slot_faults,
+}

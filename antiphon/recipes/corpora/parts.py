@@ -1,0 +1,28 @@
+"""A parallel corpus taken apart: pairs from its beginning, and the texts of one language from the rest.
+
+So it can be measured what texts without a translation are worth: the rest's translations are known, and not used.
+"""
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+
+from antiphon.data.corpus import read
+from antiphon.recipes.corpora import rows
+
+
+def prepare(files: Mapping[str, Path], out: Path, *, source: str, target: str, pairs: int) -> None:
+    """Write `pairs.jsonl` and `reverse.jsonl`, the first pairs in both directions, and `texts.txt`, the other targets.
+
+    Args:
+        files: the corpus, two aligned files.
+        out: the folder to write into.
+        source, target: their names.
+        pairs: how many are kept as pairs.
+    """
+    corpus = read(f"{files[source]},{files[target]}")
+    kept = list(islice(corpus, pairs))
+    for name, sides in (("pairs", ("source", "target")), ("reverse", ("target", "source"))):
+        rows.write(out / f"{name}.jsonl", ({sides[0]: pair.source, sides[1]: pair.target} for pair in kept))
+    texts = "".join(f"{pair.target}\n" for pair in corpus)
+    (out / "texts.txt").write_text(texts, encoding="utf-8", newline="\n")

@@ -1,0 +1,377 @@
+"""Training: one visible loop.
+
+    prepare the data -> build the model, or go on from a checkpoint -> update, validate, keep the best -> a model folder
+
+A run lives in its output folder: `run/` holds the prepared data, checkpoints, the log and TensorBoard's files, and the
+folder itself is the model, the best one so far. The same command continues a run that was stopped, however it was
+stopped, and ends with the same weights, bit for bit on a processor with the same number of threads.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from antiphon import model_folder
+from antiphon.config.sections import Config
+from antiphon.data.batches import Rows
+from antiphon.errors import UserError
+from antiphon.evaluation import metrics
+from antiphon.nn.fused import native
+from antiphon.nn.model import shifted
+from antiphon.progress import Reporter, clock
+from antiphon.training.optim import Weights, copied, learning_rate, put
+from antiphon.training.run import Run, State, Watch
+from antiphon.training.validate import Validation
+from antiphon.version import __version__
+
+LOG_EVERY = 50  # updates between two lines of the log
+CHECKPOINT_SECONDS = 600.0  # a long epoch is saved on the way
+SHORT_PASS = 10  # updates; shorter passes are not validated one by one
+BAD_UPDATES = 20  # updates without a finite gradient, one after the other, that end a run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended."""
+
+    model: Path
+    best: float | None
+    metric: str
+    updates: int
+    epochs: float
+    minutes: float
+    reason: str
+
+
+def train(
+    config: Config, out: Path, command: str = "", reporter: Reporter | None = None, watch: Watch | None = None
+) -> Outcome:
+    """Train a model, or go on with a training that was stopped.
+
+    Args:
+        config: the run.
+        out: the model folder to make; what the run needs to go on is kept in its `run/`.
+        command: the command that does this, for the model's card.
+        reporter: where progress goes.
+        watch: called after each validation that has a score, with the score; says why to stop, or nothing to go on.
+
+    Returns:
+        How the training ended; the model is in `out`.
+
+    Raises:
+        UserError: bad data, a folder of something else, options other than the stopped run's, a full disk, or a
+            training that has lost its way (no finite gradients).
+    """
+    reporter = reporter or Reporter()
+    run = Run(config, out, command, reporter, watch)
+    state = run.state
+    if state.finished and (reason := _over(run)):
+        if run.machine.first:
+            more = "" if config.train.schedule == "cosine" else "; to go on with it, raise that limit"
+            reporter.say(f"{out}: this training is finished ({reason}){more}")
+        return _outcome(run, reason)
+    _say_start(run)
+    tally = Tally()
+    with run.begin(), reporter:
+        while not (reason := _over(run)):
+            began = time.monotonic()
+            update = _update(run)
+            tally.add(update, time.monotonic() - began)
+            _show(run, tally)
+            if state.update % LOG_EVERY == 0:
+                run.log.write(state.update, {"epoch": run.epochs, **tally.values(update)})
+                tally = Tally()
+            if _validation_due(run):
+                _validate(run)
+            if _checkpoint_due(run):
+                run.checkpoint()
+        if state.validated < state.update or state.best is None:
+            _validate(run, last=True)
+        state.finished = True
+        run.checkpoint()
+        run.machine.wait()  # a process that ends while another still writes can break the group
+    _say_end(run, reason)
+    return _outcome(run, reason)
+
+
+class Update(NamedTuple):
+    """What an update did, over all its batches and processes."""
+
+    nll: float  # summed, in nats
+    pieces: int  # of the targets
+    norm: float  # of the gradient of the normalised loss, before clipping
+    learning_rate: float
+    sentences: int = 0
+    risk: float | None = None  # expected, summed; only in minimum-risk training
+
+
+class Tally:
+    """Loss and speed since the last line of the log."""
+
+    def __init__(self) -> None:
+        self.nll = self.pieces = self.seconds = self.risk = self.sentences = 0.0
+
+    def add(self, update: Update, seconds: float) -> None:
+        """Take in an update and the time that it took; one that was skipped does not count."""
+        if math.isfinite(update.norm):
+            self.nll += update.nll
+            self.pieces += update.pieces
+            self.seconds += seconds
+            self.risk += update.risk or 0.0
+            self.sentences += update.sentences
+
+    @property
+    def loss(self) -> float:
+        """Nats a target piece."""
+        return self.nll / self.pieces if self.pieces else math.nan
+
+    @property
+    def speed(self) -> float:
+        """Target pieces a second."""
+        return self.pieces / max(self.seconds, 1e-9)
+
+    def values(self, last: Update) -> dict[str, float]:
+        """What the log says."""
+        found = {
+            "train_loss": self.loss,
+            "learning_rate": last.learning_rate,
+            "gradient": last.norm,
+            "pieces_per_second": self.speed,
+        }
+        return found if last.risk is None else found | {"train_risk": self.risk / max(1, self.sentences)}
+
+
+def _update(run: Run) -> Update:
+    """Add up the gradients of the next batches over all processes, and take one step of the optimiser."""
+    t, state, model = run.config.train, run.state, run.model
+    model.train()
+    sums = torch.zeros(4, dtype=torch.float64)  # nll, target pieces, sentences, risk
+    for number, rows in enumerate(run.batches[state.position : state.position + t.accumulate]):
+        sums += torch.tensor(_gradients(run, rows, number), dtype=torch.float64)
+    nll, pieces, sentences, risk = run.machine.total(sums).tolist()
+    run.machine.total_gradients(model.parameters())
+    rate = learning_rate(t, state.update, run.epochs, run.total, state.lowered)
+    norm = _step(run, pieces if t.normalise == "tokens" else sentences, rate)
+    state.update += 1
+    run.average.update(model, state.update)
+    run.advance()
+    return Update(nll, int(pieces), norm, rate, int(sentences), risk if run.risk else None)
+
+
+def _gradients(run: Run, rows: Rows, number: int) -> tuple[float, int, int, float]:
+    """Add the gradient of a batch's loss, the batch of this number in its update; nll, pieces, sentences and risk."""
+    t, model = run.config.train, run.model
+    sources, targets = run.batch(rows)
+    share, risk = (t.risk_share if run.risk else 0.0), 0.0
+    with torch.set_grad_enabled(share < 1):
+        inputs = _sampled(run, sources, targets)
+        with run.machine.products():
+            loss = model.loss(sources, targets, t.label_smoothing, inputs, t.coverage_loss)
+    if share < 1:
+        torch.autograd.backward((1 - share) * loss.total)
+    nll, pieces = float(loss.nll), loss.pieces
+    del loss  # and with it what its batch left
+    if run.risk:
+        # The sum of both will be divided by the pieces, or by the sentences; the risk is one of a sentence.
+        scale = share * (pieces / len(rows) if t.normalise == "tokens" else 1.0)
+        risk = run.risk.backward(model, sources, targets, scale, (t.seed, run.state.update, number, run.machine.rank))
+    return nll, pieces, len(rows), risk
+
+
+def _step(run: Run, count: float, rate: float) -> float:
+    """Divide the summed gradients by `count`, clip them, take a step, and return the norm that they had.
+
+    Raises:
+        UserError: gradients have not been finite for too long.
+    """
+    state, clip = run.state, run.config.train.clip
+    grads = [weight.grad for weight in run.model.parameters() if weight.grad is not None]
+    norm = float(torch.nn.utils.get_total_norm(grads)) / count
+    if math.isfinite(norm):
+        torch._foreach_mul_(grads, min(1.0, clip / (norm + 1e-12)) / count if clip else 1 / count)
+        for group in run.optimiser.param_groups:
+            group["lr"] = rate
+        run.optimiser.step()
+        state.bad = 0
+    else:
+        state.bad += 1
+        if state.bad == BAD_UPDATES:
+            raise UserError(
+                f"the training has lost its way: no finite gradient in {BAD_UPDATES} updates up to {state.update + 1}; "
+                "start again in another folder with a lower train.learning_rate, a longer train.warmup, or train.clip"
+            )
+    run.optimiser.zero_grad()
+    return norm
+
+
+def _sampled(run: Run, sources: torch.Tensor, targets: torch.Tensor) -> torch.Tensor | None:
+    """The decoder's inputs under scheduled sampling (Bengio 2015); None without.
+
+    In two passes, as Mihaylova 2019: the model's own pieces are drawn at teacher-forced positions, and a share of the
+    inputs is replaced by them. So every decoder keeps its fast whole-target call.
+    """
+    t = run.config.train
+    share = t.scheduled_sampling * min(1.0, run.state.update / t.scheduled_sampling_steps)
+    if share == 0:
+        return None
+    with run.machine.products():
+        own = shifted(run.model.guesses(sources, targets))
+    given = shifted(targets)
+    return torch.where(torch.rand(given.shape, device=given.device) < share, own, given)
+
+
+def _validate(run: Run, last: bool = False) -> None:
+    """Measure the averaged weights, keep them if they are the best so far, and count towards patience and plateau."""
+    state, t = run.state, run.config.train
+    averaged = run.average.at_validation(run.model)
+    verdict: tuple[float | None, float, bool] = (None, math.inf, False)
+    if run.validator is not None:
+        now = copied(run.model)
+        put(run.model, averaged)
+        found = run.validator.measure(run.model, decode=last or run.epochs >= t.valid_start)
+        put(run.model, now)
+        verdict = _judge(t.metric, found, state)
+        _say_validation(run, found, better=verdict[2])
+        if verdict[2]:
+            _save_model(run, averaged, found)
+        if run.watch is not None and verdict[0] is not None:
+            run.stopped = run.watch(verdict[0])
+    (value, loss, better), run.stopped = run.machine.share((verdict, run.stopped))
+    state.validated = state.update
+    if better:
+        state.best, state.best_loss, state.best_update, state.since_best = value, loss, state.update, 0
+    elif value is not None:
+        state.since_best += 1
+        if state.since_best % t.plateau_patience == 0:
+            state.lowered += 1
+
+
+def _judge(metric: str, found: Validation, state: State) -> tuple[float | None, float, bool]:
+    """A validation's value and loss, and whether it is the best so far.
+
+    Of equal scores the lower loss is better, as when all are zero at first; no number at all counts as a bad one.
+    """
+    if found.score is None:
+        return None, found.loss, False
+    value, sign = found.score.value, 1 if metrics.HIGHER_IS_BETTER[metric] else -1
+    if state.best is None or not math.isfinite(value):
+        return value, found.loss, math.isfinite(value)
+    better = (sign * value, -found.loss) > (sign * state.best, -state.best_loss)
+    return value, found.loss, better
+
+
+def _save_model(run: Run, weights: Weights, found: Validation) -> None:
+    """Write the model folder with these weights."""
+    state = run.state
+    card = model_folder.Card(
+        command=run.command,
+        data=", ".join(run.config.data.train),
+        pairs=run.data.pairs,
+        parameters=sum(w.numel() for w in weights.values()),
+        updates=state.update,
+        epochs=round(run.epochs, 2),
+        minutes=round((time.monotonic() - run.began) / 60, 1),
+        scores=[] if found.score is None else [found.score],
+        seed=run.config.train.seed,
+        version=__version__,
+        samples=found.samples,
+    )
+    arrays = {name: weight.float().cpu().numpy() for name, weight in weights.items()}
+    model_folder.save(run.out, run.config, run.data.source, run.data.target, arrays, card)
+
+
+def _say_validation(run: Run, found: Validation, better: bool) -> None:
+    state = run.state
+    values: dict[str, Any] = {"epoch": run.epochs, "valid_loss": found.loss}
+    score = ""
+    if found.score is not None and found.score.name != "loss":
+        values[f"valid_{found.score.name}"] = found.score.value
+        score = f", {found.score.name} {found.score.value:.2f}{' (best so far)' if better else ''}"
+    run.log.write(state.update, values)
+    perplexity = math.exp(min(found.loss, 20))
+    minutes = clock(time.monotonic() - run.began)
+    run.reporter.say(
+        f"update {state.update}, epoch {run.epochs:.2f}, {minutes}: "
+        f"validation loss {found.loss:.3f} (perplexity {perplexity:.2f}){score}"
+    )
+    for source, output, reference in found.samples:
+        run.reporter.say(f"    source    {source}\n    output    {output}\n    reference {reference}")
+    for warning in found.warnings:
+        run.reporter.say(f"    warning: {warning}")
+
+
+def _say_start(run: Run) -> None:
+    if not run.machine.first:
+        return
+    count = sum(weight.numel() for weight in run.model.parameters())
+    precision = "bfloat16 products" if run.machine.bfloat16 else "float32"
+    loops = ""
+    if run.machine.device.type == "cpu":
+        compiled = native.available(torch.float32, run.machine.device, torch.float32)
+        loops = ", compiled loops" if compiled else ", plain loops (slower: no C++ compiler that works)"
+    processes = f", {run.machine.world} processes" if run.machine.world > 1 else ""
+    left_out = ", ".join(f"{n:,} {why}" for why, n in run.data.train.left_out.items() if n)
+    run.reporter.say(
+        f"{len(run.data.train):,} training pairs{f' (left out: {left_out})' if left_out else ''}, "
+        f"{len(run.data.valid):,} development pairs; {len(run.data.source):,} source and "
+        f"{len(run.data.target):,} target pieces\n"
+        f"{count:,} weights, {run.machine.device}, {precision}{loops}{processes}, {run.total:,} updates at most"
+    )
+    if run.state.update:
+        run.reporter.say(f"going on from update {run.state.update:,} (epoch {run.epochs:.2f})")
+
+
+def _show(run: Run, tally: Tally) -> None:
+    if run.machine.first:
+        state, metric = run.state, run.config.train.metric
+        best = "" if state.best is None else f", best {metric} {state.best:.2f}"
+        detail = f"epoch {run.epochs:.2f}, loss {tally.loss:.3f}, {tally.speed:,.0f} pieces/s{best}"
+        run.reporter.show("training", state.update, run.total, detail)
+
+
+def _say_end(run: Run, reason: str) -> None:
+    if run.machine.first:
+        state, metric = run.state, run.config.train.metric
+        best = "" if state.best is None else f"; best {metric} {state.best:.2f} at update {state.best_update:,}"
+        run.reporter.say(f"{reason} after {clock(state.seconds)}{best}; the model is in {run.out}")
+
+
+def _over(run: Run) -> str:
+    """Why the run is over; empty: it is not."""
+    t, state = run.config.train, run.state
+    if run.stopped:
+        return run.stopped
+    if run.epochs >= t.epochs:
+        return f"train.epochs = {t.epochs:g} is reached"
+    if t.steps and state.update >= t.steps:
+        return f"train.steps = {t.steps} is reached"
+    if t.patience and state.since_best >= t.patience:
+        return f"no better {t.metric} in train.patience = {t.patience} validations"
+    if t.minutes and run.machine.share(time.monotonic() - run.began >= t.minutes * 60):
+        return f"train.minutes = {t.minutes:g} is reached"
+    return ""
+
+
+def _validation_due(run: Run) -> bool:
+    every, state = run.config.train.valid_every, run.state
+    if every:
+        return state.update % every == 0
+    return state.position == 0 and state.update - state.validated >= SHORT_PASS
+
+
+def _checkpoint_due(run: Run) -> bool:
+    state, every = run.state, run.config.train.checkpoint_every
+    if state.validated == state.update or (every and state.update % every == 0):
+        return True
+    if state.update % LOG_EVERY:
+        return False  # processes need not agree on the time at every update
+    return bool(run.machine.share(time.monotonic() - run.saved > CHECKPOINT_SECONDS))
+
+
+def _outcome(run: Run, reason: str) -> Outcome:
+    s = run.state
+    return Outcome(run.out, s.best, run.config.train.metric, s.update, run.epochs, s.seconds / 60, reason)

@@ -1,0 +1,228 @@
+"""Looking for options: trainings with other values of some, chosen by Optuna, judged on the development pairs.
+
+A study is a folder: `study.log` (Optuna's journal of all trials), `data` (the pairs, prepared once), `trials/0000` and
+so on (each trial's best model), `best.toml` (the best options so far).
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from antiphon.config import loading, sections
+from antiphon.config.sections import Config
+from antiphon.data.prepare import prepare
+from antiphon.errors import UserError
+from antiphon.evaluation import metrics
+from antiphon.progress import Reporter
+from antiphon.training import warm_start
+from antiphon.training.loop import train
+from antiphon.training.run import claim
+
+JOURNAL, BEST = "study.log", "best.toml"
+STUDY = "antiphon"
+CONTINUES = "continues"  # attribute of a trial that goes on with one that was stopped: that one's folder
+
+Load = Callable[[Sequence[str], bool], Config]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An option and the values it may take: some, or all between two."""
+
+    name: str  # section.key
+    values: tuple[Any, ...]  # the choices, or the two ends
+    choice: bool
+    whole: bool = False
+    log: bool = False
+
+    def suggest(self, trial: Any) -> Any:
+        """A value for Optuna's next trial."""
+        if self.choice:
+            return trial.suggest_categorical(self.name, self.values)
+        low, high = self.values
+        draw = trial.suggest_int if self.whole else trial.suggest_float
+        return draw(self.name, low, high, log=self.log)
+
+
+def axis(text: str) -> Axis:
+    """Read `section.key=low..high` or `section.key=a,b,c`.
+
+    Raises:
+        UserError: it is neither, or a value is not one of the option.
+    """
+    name, _, values = text.partition("=")
+    low, dots, high = values.partition("..")
+    parts = [low, high] if dots else values.split(",")
+    if len(parts) < 2 or "" in parts:
+        raise UserError(f"--vary {text}: write section.key= and a range, such as 1e-4..1e-2, or values, such as a,b")
+    read = [loading.setting(f"{name}={part}", f"--vary {text}") for part in parts]
+    (section, key, _), found = read[0], [value for *_, value in read]
+    if (section, key) in (("train", "metric"), ("train", "start")):
+        raise UserError(
+            f"--vary {text}: trials with other values of {section}.{key} cannot be compared; set it with --set"
+        )
+    if not dots:
+        return Axis(f"{section}.{key}", tuple(found), True)
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in found)
+    if not numbers or found[0] >= found[1]:
+        raise UserError(f"--vary {text}: a range goes from a number to a larger one; write values as a,b,c")
+    whole = sections.SECTIONS[section].model_fields[key].annotation is int
+    return Axis(f"{section}.{key}", tuple(found), False, whole, 0 < 10 * found[0] <= found[1])
+
+
+def tune(load: Load, vary: Sequence[str], trials: int, out: Path, command: str, reporter: Reporter) -> Iterator[str]:
+    """Train with other options until there are so many trials, or go on with a study that was stopped.
+
+    Args:
+        load: the configuration with some `section.key=value` over all others, and with or without a trial's own limit.
+        vary: what is varied; see `axis`.
+        trials: trainings in all, those of earlier calls counted.
+        out: the study's folder.
+        command: the command that does this, for the models' cards.
+        reporter: where progress goes.
+
+    Returns:
+        A line for each trial when it ends, and at last the best.
+
+    Raises:
+        UserError: Optuna is not installed, bad data or options, a folder of something else, or no trial that succeeded.
+    """
+    axes = [axis(text) for text in vary]
+    for one in axes:
+        if sum(other.name == one.name for other in axes) > 1:
+            raise UserError(f"--vary {one.name} is given twice: name all its values at once")
+    base = load((), True)
+    study = _study(base, axes, out)
+    prepare(out / "data", base, reporter.show, warm_start.kept(base))
+    reporter.close()
+    _requeue(study)
+    while _count(study) < trials:
+        yield _trial(study, load, axes, out, command, reporter)
+    best = _best(study)
+    if best is None:
+        raise UserError(f"none of {trials} trials has ended with a score; the lines above say why")
+    value = f"{base.train.metric} {best.value:.2f}"
+    yield f"best: trial {best.number}, {value}, {_shown(best.params)}; options in {out / BEST}"
+
+
+def _study(base: Config, axes: Sequence[Axis], out: Path) -> Any:
+    """Optuna's study in a folder, new or found again."""
+    try:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+    except ModuleNotFoundError as e:
+        raise UserError('to look for options Optuna is needed: pip install "antiphon[tune]"') from e
+    journal = out / JOURNAL
+    if out.exists() and not journal.is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is not empty and holds no study to go on with; name another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    backend = JournalFileBackend(str(journal), JournalFileOpenLock(str(journal)))
+    higher = metrics.HIGHER_IS_BETTER[base.train.metric]
+    study = optuna.create_study(
+        storage=JournalStorage(backend),
+        study_name=STUDY,
+        direction="maximize" if higher else "minimize",
+        pruner=optuna.pruners.MedianPruner(),
+        load_if_exists=True,
+    )
+    study.sampler = optuna.samplers.TPESampler(seed=base.train.seed + len(study.trials))
+    made = json.loads(json.dumps({"config": base.model_dump(), "vary": [repr(one) for one in axes]}))
+    known = study.user_attrs.get("made", made)
+    if known != made:
+        raise UserError(f"{out} holds a study of other options or ranges; name another folder, or delete this one")
+    study.set_user_attr("made", made)
+    return study
+
+
+def _requeue(study: Any) -> None:
+    """Let the trial that a stopped command left be the next, so that its training goes on."""
+    import optuna
+
+    for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
+        folder = trial.user_attrs.get(CONTINUES, _name(trial.number))
+        reported = [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)]
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        study.enqueue_trial(trial.params, {CONTINUES: folder, "reported": reported})
+
+
+def _count(study: Any) -> int:
+    """Trials that have ended; one that was stopped and goes on counts once."""
+    ended = sum(trial.state.is_finished() for trial in study.trials)
+    return int(ended - sum(CONTINUES in trial.user_attrs for trial in study.trials))
+
+
+def _trial(study: Any, load: Load, axes: Sequence[Axis], out: Path, command: str, reporter: Reporter) -> str:
+    """One training, and what is to be told of it."""
+    from optuna.trial import TrialState
+
+    trial = study.ask()
+    chosen = {one.name: one.suggest(trial) for one in axes}
+    folder = out / "trials" / trial.user_attrs.get(CONTINUES, _name(trial.number))
+    reported: list[float] = []
+
+    def watch(value: float) -> str:
+        reported.append(value)
+        trial.report(value, len(reported))
+        return "pruned: worse than the median of the trials before" if trial.should_prune() else ""
+
+    for value in trial.user_attrs.get("reported", ()):
+        watch(value)
+    sets = [f"{name}={_toml(value)}" for name, value in chosen.items()]
+    reporter.say(f"trial {trial.number}: {_shown(chosen)}")
+    try:
+        options = load(sets, True)
+        _share_data(out / "data", folder, axes)
+        outcome = train(options, folder, command, reporter, watch)
+    except UserError as e:
+        study.tell(trial, state=TrialState.FAIL)
+        shutil.rmtree(folder, ignore_errors=True)
+        return f"trial {trial.number}\tfailed\t{_shown(chosen)}\t{e}"
+    if outcome.best is None:
+        study.tell(trial, state=TrialState.FAIL)
+        return f"trial {trial.number}\tno score\t{_shown(chosen)}"
+    pruned = outcome.reason.startswith("pruned")
+    study.tell(trial, None if pruned else outcome.best, TrialState.PRUNED if pruned else TrialState.COMPLETE)
+    shutil.rmtree(folder / "run", ignore_errors=True)  # the model stays
+    best = _best(study)
+    if best is not None and best.number == trial.number:
+        text = loading.to_toml(load(sets, False))
+        (out / BEST).write_text(text, encoding="utf-8", newline="\n")
+    return f"trial {trial.number}\t{outcome.metric} {outcome.best:.2f}{' (pruned)' if pruned else ''}\t{_shown(chosen)}"
+
+
+def _share_data(data: Path, folder: Path, axes: Sequence[Axis]) -> None:
+    """Give a trial the prepared pairs, where they do not depend on what is varied."""
+    run = folder / "run"
+    if (run / "data").exists() or any(one.name.startswith(("data.", "text.", "train.seed")) for one in axes):
+        return
+    claim(folder)
+    unfinished = run / "data.unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(data, unfinished)
+    unfinished.rename(run / "data")
+
+
+def _best(study: Any) -> Any:
+    """The trial of the best score; None: none has ended with one."""
+    try:
+        return study.best_trial
+    except ValueError:
+        return None
+
+
+def _name(number: int) -> str:
+    return f"{number:04d}"
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(value)  # the same in TOML for words, numbers and truth values
+
+
+def _shown(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
+                     for name, value in values.items())  # fmt: skip

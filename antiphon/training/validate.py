@@ -1,0 +1,87 @@
+"""Measuring a model on development pairs: the loss, and a metric on text that it really decodes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from antiphon.config.sections import Config
+from antiphon.data.batches import epoch_batches, pad
+from antiphon.data.corpus import Pair
+from antiphon.data.slots import Slots
+from antiphon.data.tokenizer import EOS, Tokenizer
+from antiphon.decoding.torch_engine import TorchEngine
+from antiphon.errors import UserError
+from antiphon.evaluation import metrics
+from antiphon.nn.model import Model
+from antiphon.seq2seq import Seq2Seq
+from antiphon.training.device import Machine
+
+
+@dataclass
+class Validation:
+    """What a validation found."""
+
+    loss: float  # nats a target piece
+    score: metrics.Score | None = None  # of the run's metric; None: nothing was decoded
+    samples: list[tuple[str, str, str]] = field(default_factory=list)  # source, output, reference
+    warnings: list[str] = field(default_factory=list)
+
+
+class Validator:
+    """Development pairs, ready to be measured on again and again."""
+
+    def __init__(
+        self, pairs: Sequence[Pair], source: Tokenizer, target: Tokenizer, config: Config, machine: Machine
+    ) -> None:
+        self.config, self.machine, self.source, self.target = config, machine, source, target
+        self.pairs = pairs[: config.train.valid_sentences or None]
+        limits = config.data.max_source_length, config.data.max_target_length
+        slots = Slots(config.text.slots, config.text.slot_constants)
+        hidden = [slots.read(pair.source) for pair in pairs]
+        encoded = zip(
+            source.encode_ids([text.text for text in hidden]),
+            target.encode_ids([text.hide(pair.target) for text, pair in zip(hidden, pairs, strict=True)]),
+            strict=True,
+        )
+        kept = [(s, t) for s, t in encoded if 0 < len(s) <= limits[0] and 0 < len(t) <= limits[1]]
+        if not kept:
+            raise UserError(
+                f"all {len(pairs)} development pairs are empty or longer than data.max_source_length = {limits[0]} or "
+                f"data.max_target_length = {limits[1]} pieces; raise these, or name other pairs in data.valid"
+            )
+        self.sources = [np.asarray(s) for s, _ in kept]
+        self.targets = [np.asarray(t) for _, t in kept]
+
+    @torch.no_grad()
+    def loss(self, model: Model) -> float:
+        """Negative log-likelihood in nats a target piece, EOS included."""
+        model.eval()
+        lengths = [np.array([len(row) for row in side], np.int32) for side in (self.sources, self.targets)]
+        nll = pieces = 0.0
+        for rows in epoch_batches(*lengths, size=4096, unit="tokens", seed=0, epoch=0):
+            sources = torch.from_numpy(pad([self.sources[i] for i in rows], eos=EOS)).to(self.machine.device)
+            targets = torch.from_numpy(pad([self.targets[i] for i in rows], eos=EOS)).to(self.machine.device)
+            with self.machine.products():
+                loss = model.loss(sources, targets)
+            nll += float(loss.nll)
+            pieces += loss.pieces
+        return nll / pieces
+
+    def measure(self, model: Model, decode: bool) -> Validation:
+        """Measure the loss and, if asked, decode greedily and measure the run's metric."""
+        found = Validation(self.loss(model))
+        options = self.config.train
+        if options.metric == "loss":
+            found.score = metrics.Score("loss", found.loss, "nats a target piece", False)
+        if decode:
+            translator = Seq2Seq(TorchEngine(model, self.machine.device), self.config, self.source, self.target)
+            outputs = [r.text for r in translator.generate([pair.source for pair in self.pairs], beam=1)]
+            references = [pair.references for pair in self.pairs]
+            found.warnings = metrics.warnings(outputs, references=references)
+            if options.metric != "loss":
+                found.score = metrics.measure([options.metric], outputs, references)[options.metric]
+            shown = self.pairs[: options.samples]
+            found.samples = [(p.source, o, p.target) for p, o in zip(shown, outputs, strict=False)]
+        return found

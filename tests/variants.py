@@ -1,0 +1,53 @@
+"""The kinds of models that tests go through: every cell, decoder, score, readout and bridge."""
+
+import itertools
+from typing import Any
+
+from antiphon.config.shapes import CELLS
+
+SCORES = ["dot", "scaled_dot", "general", "additive", "multi_head"]
+ATTENDING = ["bahdanau", "input_feeding", "over_outputs"]
+Options = dict[str, Any]
+
+
+def variants() -> list[Options]:
+    """Every cell with every decoder and score, and each other option at least once."""
+    plain: list[Options] = [{"cell": c, "decoder": d} for c, d in itertools.product(CELLS, ["initial", "context"])]
+    attending = [
+        {"cell": c, "decoder": d, "score": s, "heads": 2 if s == "multi_head" else 1}
+        for c, d, s in itertools.product(CELLS, ATTENDING, SCORES)
+    ]
+    coverage = [
+        {"decoder": d, "score": s, "coverage": True}
+        for d in ("bahdanau", "input_feeding")
+        for s in ("additive", "general")
+    ]
+    readouts = [
+        {"decoder": d, "readout": r} for d in ("bahdanau", "over_outputs", "initial") for r in ("linear", "maxout")
+    ]
+    deep = [
+        {"cell": c, "decoder": d, "encoder_layers": 3, "decoder_layers": 2, "residual": True, "layer_norm": n}
+        for c, d, n in itertools.product(CELLS, ["input_feeding", "over_outputs"], ["output", "gates"])
+        if not (CELLS[c].light and n == "gates")
+    ]
+    bridges = [{"bridge": b, "cell": c} for b in ("zero", "last", "backward") for c in CELLS]
+    others: list[Options] = [
+        {"decoder": "between", "decoder_layers": 2},
+        {"decoder": "between", "decoder_layers": 3, "cell": "gru", "residual": True, "score": "multi_head", "heads": 3},
+        {"decoder": "between", "decoder_layers": 3, "cell": "sru", "residual": True, "layer_norm": "output"},
+        {"bidirectional": False, "reverse_source": True, "decoder": "initial"},
+        {"decoder": "initial", "encoder_layers": 2},
+        {"decoder": "initial", "decoder_layers": 2},
+        {"reverse_source": True},
+        {"merge": "sum", "readout": "residual", "score": "multi_head"},
+        {"tie": "all"},
+        {"tie": "decoder"},
+    ]
+    copying: list[Options] = [
+        {"decoder": "bahdanau", "score": "additive", "cell": "gru", "copy_source": True, "readout": "maxout"},
+        {"decoder": "input_feeding", "score": "general", "copy_source": True, "decoder_layers": 2},
+        {"decoder": "input_feeding", "score": "additive", "copy_source": True, "coverage": True},
+        {"decoder": "over_outputs", "score": "dot", "copy_source": True, "tie": "all"},
+        {"decoder": "between", "decoder_layers": 2, "score": "multi_head", "copy_source": True, "cell": "sru"},
+    ]
+    return [*plain, *attending, *coverage, *readouts, *deep, *bridges, *others, *copying]
