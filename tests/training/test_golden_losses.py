@@ -1,7 +1,7 @@
-"""Golden losses: what every preset, made small, computes in its first updates. A change of structure must not move them.
+"""Golden losses: what every preset, made small, computes in its first updates.
 
-`python tests/training/test_golden_losses.py` prints them; they are those of golden_losses.json to the last digit on one
-machine, and nearly so on another.
+A change of structure must not move them. `PYTHONPATH=tests python tests/training/test_golden_losses.py` prints them: on
+one machine those of golden_losses.json to the last digit, on another nearly so.
 """
 
 import json
