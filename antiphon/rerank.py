@@ -1,6 +1,6 @@
 """Choosing again among outputs that are there: by another model, by a user's function, by several with weights.
 
-The list may be any system's. Sutskever 2014 (section 3.7) averages a list's own scores with a model's log p.
+The list may be any system's. Sutskever 2014 (section 3.2) averages a list's own scores with a model's log p.
 """
 
 import math

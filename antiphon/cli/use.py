@@ -319,7 +319,7 @@ def rerank(
     device: flags.Device = "auto",
     engine: flags.Engine = "auto",
 ) -> None:
-    """Choose again among a system's outputs, by their own score and a model's log p (Sutskever 2014, section 3.7).
+    """Choose again among a system's outputs, by their own score and a model's log p (Sutskever 2014, section 3.2).
 
     \b
     Examples:

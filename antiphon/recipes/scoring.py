@@ -102,7 +102,7 @@ def _ranked(recipe: Recipe, row: Row, item: Mapping[str, Any], result: Result) -
 
 
 def _chosen_again(row: Row, sources: Sequence[str], results: Sequence[Result], judges: Sequence[Path]) -> list[str]:
-    """The best of each n-best list by its own log p and the judges' (Sutskever 2014, section 3.7)."""
+    """The best of each n-best list by its own log p and the judges' (Sutskever 2014, section 3.2)."""
     entries = []
     for number, result in enumerate(results):
         entries.append(rerank.Entry(number, result.text, result.log_prob))
