@@ -5,10 +5,9 @@ Shapes: S source pieces, EOS counted; U output pieces.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
-from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -16,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon import model_folder
+from antiphon.config.search import SearchOptions
 from antiphon.config.sections import Config
 from antiphon.data.slots import Delexicalised, Slots
 from antiphon.data.tokenizer import EOS, UNK, Pieces, Tokenizer
 from antiphon.decoding import onnx_engine, search
 from antiphon.decoding.engine import Engine
 from antiphon.decoding.ensemble import EnsembleEngine
-from antiphon.decoding.hypothesis import Hypothesis, Options
+from antiphon.decoding.hypothesis import Hypothesis
 from antiphon.decoding.mbr import Order
 from antiphon.decoding.onnx_engine import Listed, OnnxEngine
 from antiphon.decoding.shortlist import Shortlist
@@ -41,7 +41,6 @@ R = TypeVar("R")
 WINDOW = 16  # batches of texts read ahead and sorted by length
 SCORED = 1 << 14  # source and target pieces, padding included, of a batch that is scored
 ENGINES = ("auto", "torch", "onnx", "onnx-int8")
-KINDS: dict[type, type] = {bool: bool, int: Integral, float: Real, str: str}
 
 
 class _Asked(NamedTuple):
@@ -176,10 +175,7 @@ class Seq2Seq:
             order: a function of a source and its `nbest` outputs that gives their positions, best first: a user's own
                 choice among them, or `mbr.least_risk()`.
             batch: texts decoded at a time.
-            **options: see `Options`: beam, nbest, length_penalty, alpha, coverage_penalty, min_length, max_length,
-                block_ngrams, no_unk, groups, diversity; with `sample` temperature, top_k, top_p, min_p, seed. What is
-                not given is as
-                `[search]` of the model's configuration says.
+            **options: those of `SearchOptions`; what is not given is as `[search]` of the configuration says.
 
         Returns:
             One result a text, in their order.
@@ -224,7 +220,7 @@ class Seq2Seq:
             raise UserError("stream takes texts one after the other: write stream([text])")
         if batch < 1 or window < 0:
             raise UserError(f"batch = {batch} and window = {window}: at least 1 text a batch, and 0 or more ahead")
-        chosen = self._options(options)
+        chosen = SearchOptions.over(self.config.search, options)
         if sample and wanted is not None:
             raise UserError("wanted phrases are looked for by a beam, not drawn: leave out sample")
         asked = _Side(prefixes, ""), _Side(wanted, []), _Side(unwanted, [])
@@ -247,7 +243,7 @@ class Seq2Seq:
             raise UserError("score takes lists of texts: write score([source], [target])")
         if len(sources) != len(targets):
             raise UserError(f"{len(sources)} sources and {len(targets)} targets: give one target for each source")
-        chosen = self._options(options)
+        chosen = SearchOptions.over(self.config.search, options)
         jobs = self._jobs(sources, 0)
         ids = self.target.encode_ids([job.text.hide(text) for job, text in zip(jobs, targets, strict=True)])
         batches = _budgeted([(len(job.source) + 1, len(row) + 1) for job, row in zip(jobs, ids, strict=True)])
@@ -281,16 +277,6 @@ class Seq2Seq:
                 raise UserError(f"text {job.number + 1} is blank: it has no vector")
         return np.concatenate([vectors([job.ids]) for job in jobs])
 
-    def _options(self, given: dict[str, Any]) -> Options:
-        known = {f.name: f.default for f in fields(Options)}
-        for name, value in given.items():
-            if name not in known:
-                raise UserError(f"no option of the search is called '{name}'{near(name, known)}")
-            kind = type(known[name])
-            if not isinstance(value, KINDS[kind]) or isinstance(value, bool) != (kind is bool):
-                raise UserError(f"{name} = {value!r}: must be of the type {kind.__name__}, such as {known[name]!r}")
-        return Options(**(self.config.search.model_dump() | given))
-
     def _stream(
         self,
         texts: Iterator[str],
@@ -299,7 +285,7 @@ class Seq2Seq:
         order: Order | None,
         batch: int,
         window: int,
-        options: Options,
+        options: SearchOptions,
     ) -> Iterator[Result]:
         begin = 0
         while ahead := list(islice(texts, window)):
@@ -392,7 +378,7 @@ class Seq2Seq:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _search(self, sample: bool, options: Options, jobs: Sequence[_Job]) -> list[list[Hypothesis]]:
+    def _search(self, sample: bool, options: SearchOptions, jobs: Sequence[_Job]) -> list[list[Hypothesis]]:
         sources, prefixes = [job.ids for job in jobs], [job.asked.prefix for job in jobs]
         wanted, unwanted = [job.asked.wanted for job in jobs], [job.asked.unwanted for job in jobs]
         engine = self.engine

@@ -247,7 +247,7 @@ def test_sampling_depends_on_the_seed_alone(attending: Seq2Seq) -> None:
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"beem": 3}, "no option of the search is called 'beem'; did you mean 'beam'"),
+        ({"beem": 3}, "no search option is called 'beem'; did you mean 'beam'"),
         ({"beam": "3"}, "beam = '3': must be of the type int"),
         ({"beam": 0}, "beam = 0: must be 1 or more"),
         ({"beam": True}, "beam = True: must be of the type int"),

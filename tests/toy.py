@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from antiphon.config.search import SearchOptions
 from antiphon.data.tokenizer import BOS, EOS, PAD, UNK
 from antiphon.decoding.engine import Step
-from antiphon.decoding.hypothesis import Options
 
 Output = tuple[float, list[int], bool]  # score, ids, finished
 
@@ -110,14 +110,14 @@ class Reference:
         rows = [self.alpha[fed[t], fed[t + 1]] for t in range(len(tokens))]
         return each, np.array(rows).reshape(len(tokens), -1)
 
-    def score(self, ids: Sequence[int], finished: bool, o: Options) -> float:
+    def score(self, ids: Sequence[int], finished: bool, o: SearchOptions) -> float:
         each, alpha = self.steps(ids, finished)
         value = sum(each) / length_penalty(max(len(each), 1), o)
         if o.coverage_penalty:
             value += o.coverage_penalty * sum(math.log(min(max(float(c), 1.2e-38), 1.0)) for c in alpha.sum(0))
         return value
 
-    def allowed(self, ids: Sequence[int], o: Options, prefix: Sequence[int] = ()) -> list[int]:
+    def allowed(self, ids: Sequence[int], o: SearchOptions, prefix: Sequence[int] = ()) -> list[int]:
         """What may follow, EOS included."""
         if len(ids) < len(prefix):
             return [prefix[len(ids)]]
@@ -128,11 +128,11 @@ class Reference:
         return pieces + ([EOS] if len(ids) >= o.min_length else [])
 
 
-def length_penalty(length: int, o: Options) -> float:
+def length_penalty(length: int, o: SearchOptions) -> float:
     return float({"none": 1, "average": length**o.alpha, "gnmt": ((5 + length) / 6) ** o.alpha}[o.length_penalty])
 
 
-def brute_force(ref: Reference, o: Options, prefix: Sequence[int] = ()) -> list[Output]:
+def brute_force(ref: Reference, o: SearchOptions, prefix: Sequence[int] = ()) -> list[Output]:
     """Every output there is, best first, those that can neither end nor go on after the others."""
     found: list[Output] = []
     waiting: list[list[int]] = [[]]
@@ -148,7 +148,7 @@ def brute_force(ref: Reference, o: Options, prefix: Sequence[int] = ()) -> list[
     return sorted(found, key=lambda f: (not f[2], -f[0]))
 
 
-def python_beam(ref: Reference, o: Options, prefix: Sequence[int] = ()) -> tuple[list[Output], int]:
+def python_beam(ref: Reference, o: SearchOptions, prefix: Sequence[int] = ()) -> tuple[list[Output], int]:
     """Beam search as its docstring says it, with lists. Gives the outputs and the number of steps."""
     live: list[tuple[float, list[int]]] = [(0.0, [])]
     ended: list[Output] = []

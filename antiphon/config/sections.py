@@ -1,8 +1,10 @@
 """What a run is: every option declared once, with its meaning, its default and its unit."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from antiphon.config import search
 
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
@@ -201,18 +203,19 @@ class Train(Section):
     tensorboard: bool = option(True, "write TensorBoard files")
 
 
-class Search(Section):
-    """How outputs are looked for, unless a call says otherwise."""
+def derived(declaration: type[search.Search], name: str) -> Any:
+    """A section with the options that a class of `config.search` declares."""
+    meanings = {key: one.meaning for key, one in search.declared(declaration).items()}
+    fields: dict[str, Any] = {
+        key: (hint, option(default, meanings[key])) for key, hint, default in search.hinted(declaration)
+    }
+    return create_model(name, __base__=Section, __doc__=declaration.__doc__, **fields)
 
-    beam: Count = option(5, "hypotheses kept; 1: greedy")
-    length_penalty: Literal["none", "average", "gnmt"] = option(
-        "average", "what a hypothesis's log-probability is divided by"
-    )
-    alpha: NonNegative = option(1.0, "strength of the length penalty: length ** alpha, or GNMT's exponent")
-    coverage_penalty: NonNegative = option(0.0, "GNMT's beta; 0: none")
-    min_length: Whole = option(0, "fewest pieces of an output")
-    max_length: Whole = option(0, "most pieces of an output; 0: twice the source's and 20")
-    block_ngrams: Whole = option(0, "never write an n-gram of this size twice; 0: allow")
+
+if TYPE_CHECKING:
+    from antiphon.config.search import Search
+else:
+    Search = derived(search.Search, "Search")
 
 
 class Config(Section):
@@ -228,5 +231,6 @@ class Config(Section):
 
 
 SECTIONS: dict[str, type[Section]] = {
-    "data": Data, "text": Text, "dialogue": Dialogue, "model": Model, "train": Train, "search": Search,
+    "data": Data, "text": Text, "dialogue": Dialogue, "model": Model, "train": Train,
+    "search": cast(type[Section], Search),
 }  # fmt: skip

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon.decoding.hypothesis import Bools, Floats, Hypothesis, Ints, Options, covered, length_penalty, rank
+from antiphon.config.search import SearchOptions
+from antiphon.decoding.hypothesis import Bools, Floats, Hypothesis, Ints, covered, length_penalty, rank
 
 
 class _Ending(NamedTuple):
@@ -41,7 +42,7 @@ class Ledger:
     Hypotheses are never copied while they grow; the few that are wanted are traced back through their parents at last.
     """
 
-    def __init__(self, sources: Sequence[Sequence[int]], options: Options) -> None:
+    def __init__(self, sources: Sequence[Sequence[int]], options: SearchOptions) -> None:
         self.options = options
         self.source_lengths = [len(source) for source in sources]
         self.events: list[_Events] = []

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from antiphon.config.search import SearchOptions
 from antiphon.data.tokenizer import EOS
-from antiphon.decoding.hypothesis import Floats, Ints, Options
+from antiphon.decoding.hypothesis import Floats, Ints
 from antiphon.decoding.strategies import Choice
 
 Cuts = Sequence[Sequence[int]]  # the ways to write one phrase
@@ -89,7 +90,7 @@ class Wanted:
     rows = 1
     ranks = True
 
-    def __init__(self, options: Options, wanted: Sequence[Phrases]) -> None:
+    def __init__(self, options: SearchOptions, wanted: Sequence[Phrases]) -> None:
         self.beam = options.beam
         self.width = 0  # any piece may be one of a phrase
         self.wanted = wanted

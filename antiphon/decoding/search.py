@@ -10,21 +10,22 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from antiphon.config.search import SearchOptions
 from antiphon.data.tokenizer import BOS, EOS, PAD, UNK
 from antiphon.decoding.engine import Engine, Step
-from antiphon.decoding.hypothesis import Floats, Hypothesis, Ints, Options, covered, rank
+from antiphon.decoding.hypothesis import Floats, Hypothesis, Ints, covered, rank
 from antiphon.decoding.ledger import Ledger
 from antiphon.decoding.phrases import Phrases, Wanted, completions
 from antiphon.decoding.strategies import Best, Choice, Diverse, Draw, Strategy
 from antiphon.errors import UserError
 
-__all__ = ["Hypothesis", "Options", "beam_search", "sample", "score"]
+__all__ = ["Hypothesis", "SearchOptions", "beam_search", "sample", "score"]
 
 
 def beam_search(
     engine: Engine,
     sources: Sequence[Sequence[int]],
-    options: Options,
+    options: SearchOptions,
     prefixes: Sequence[Sequence[int]] | None = None,
     wanted: Sequence[Phrases] | None = None,
     unwanted: Sequence[Phrases] | None = None,
@@ -78,7 +79,7 @@ def beam_search(
 def sample(
     engine: Engine,
     sources: Sequence[Sequence[int]],
-    options: Options,
+    options: SearchOptions,
     prefixes: Sequence[Sequence[int]] | None = None,
     indices: Sequence[int] | None = None,
     unwanted: Sequence[Phrases] | None = None,
@@ -111,7 +112,7 @@ def score(
     engine: Engine,
     sources: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
-    options: Options | None = None,
+    options: SearchOptions | None = None,
 ) -> list[Hypothesis]:
     """Give the log p of targets that are already there (forced decoding), EOS included.
 
@@ -127,7 +128,7 @@ def score(
     Raises:
         UserError: unequal numbers of sources and targets, an id out of range, or NaN from the model.
     """
-    options = options or Options()
+    options = options or SearchOptions()
     wanted = _table(targets, len(sources), engine.vocabulary, "target")  # [B, U]
     if not sources:
         return []
@@ -166,7 +167,7 @@ def score(
 def _search(
     engine: Engine,
     sources: Sequence[Sequence[int]],
-    options: Options,
+    options: SearchOptions,
     prefixes: Sequence[Sequence[int]] | None,
     strategy: Strategy,
     unwanted: Sequence[Phrases] | None = None,
@@ -217,7 +218,7 @@ class _Live:
     """The hypotheses that are still being written."""
 
     def __init__(
-        self, sources: Sequence[Sequence[int]], rows: int, options: Options, unwanted: Sequence[Phrases]
+        self, sources: Sequence[Sequence[int]], rows: int, options: SearchOptions, unwanted: Sequence[Phrases]
     ) -> None:
         B = len(sources)
         self.options, self.unwanted = options, unwanted if any(unwanted) else []
@@ -271,13 +272,13 @@ class _Live:
         self.coverage, self.written = self.coverage[more], self.written[more]
 
 
-def _most_banned(t: int, options: Options, repeats: Ints | None) -> int:
+def _most_banned(t: int, options: SearchOptions, repeats: Ints | None) -> int:
     """How many of a row's best tokens the bans may take away, so that more must be asked for."""
     return int(options.no_unk) + int(t < options.min_length) + (0 if repeats is None else repeats.shape[2])
 
 
 def _allowed(
-    step: Step, t: int, options: Options, repeats: Ints | None, forced: Ints | None, in_order: bool
+    step: Step, t: int, options: SearchOptions, repeats: Ints | None, forced: Ints | None, in_order: bool
 ) -> tuple[Floats, Ints]:
     """The candidates after the bans: log p [B, K, k], -inf for what is banned, and ids [B, K, k].
 
@@ -304,7 +305,7 @@ def _allowed(
     return scores, ids
 
 
-def _limits(sources: Sequence[Sequence[int]], options: Options, prefix: Ints) -> Ints:
+def _limits(sources: Sequence[Sequence[int]], options: SearchOptions, prefix: Ints) -> Ints:
     """The most pieces of each sentence's outputs. [B]"""
     lengths = [options.max_length or max(2 * len(source) + 20, options.min_length) for source in sources]
     return np.array([max(own, int(used)) for own, used in zip(lengths, (prefix != PAD).sum(axis=1), strict=True)])

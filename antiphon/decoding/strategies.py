@@ -8,8 +8,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from antiphon.config.search import SearchOptions
 from antiphon.data.tokenizer import EOS
-from antiphon.decoding.hypothesis import Bools, Floats, Ints, Options
+from antiphon.decoding.hypothesis import Bools, Floats, Ints
 
 
 class Choice(NamedTuple):
@@ -36,7 +37,7 @@ class Best:
     rows = 1
     ranks = True
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: SearchOptions) -> None:
         self.beam = options.beam
         self.width = options.beam + (options.beam > 1)  # EOS may be one of them; greedy is done when it is the best
 
@@ -62,7 +63,7 @@ class Draw:
 
     ranks = False
 
-    def __init__(self, options: Options, numbers: Sequence[int], vocabulary: int) -> None:
+    def __init__(self, options: SearchOptions, numbers: Sequence[int], vocabulary: int) -> None:
         self.options = options
         self.rows = options.nbest
         self.width = options.top_k or (vocabulary if options.top_p < 1 else 0)  # only a cut needs the best first
@@ -82,7 +83,7 @@ class Draw:
         return Choice(parents, tokens, np.where(eos, -np.inf, drawn), (b, row, drawn[b, row]))
 
 
-def _shape(scores: Floats, options: Options) -> Floats:
+def _shape(scores: Floats, options: SearchOptions) -> Floats:
     """The distribution to draw from, not normalised, 0 where a token is out. [B, K, k], best first with gaps
     where there is `top_k` or `top_p`.
     """
@@ -117,7 +118,7 @@ class Diverse:
 
     ranks = True
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: SearchOptions) -> None:
         self.rows = self.groups = options.groups
         self.share = options.beam // options.groups
         self.diversity = options.diversity

@@ -261,7 +261,7 @@ def _summary(row: Row, name: str, groups: Sequence[Sequence[Trained]], runs: Seq
         "model": name,
         "ensemble": row.ensemble,
         "seeds": [one.seed for group in groups for one in group],
-        "search": groups[0][0].options.search.model_dump() | row.search,
+        "search": vars(groups[0][0].options.search) | row.search,
         "sentences": len(runs[0].outputs),
         "scores": scores,
     }

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from antiphon.config.search import SearchOptions
 from antiphon.config.sections import Train
 from antiphon.data.batches import pad
 from antiphon.data.tokenizer import EOS, PAD, Tokenizer
 from antiphon.decoding import search
-from antiphon.decoding.hypothesis import Options
 from antiphon.decoding.torch_engine import TorchEngine
 from antiphon.evaluation import metrics
 from antiphon.nn.model import Model
@@ -79,7 +79,9 @@ class Risk:
         engine = Sampler(model, sources.device, seed)
         longest = round(LONGEST[0] * targets.shape[1]) + LONGEST[1]
         with self.machine.products():
-            drawn = search.sample(engine, _listed(sources), Options(nbest=o.risk_samples, top_k=1, max_length=longest))
+            drawn = search.sample(
+                engine, _listed(sources), SearchOptions(nbest=o.risk_samples, top_k=1, max_length=longest)
+            )
         references = [row[:-1] for row in _listed(targets)]
         ids, rows = [], []
         for row, (reference, samples) in enumerate(zip(references, drawn, strict=True)):

@@ -5,9 +5,9 @@ import pytest
 from numpy.typing import NDArray
 from toy import Toy
 
+from antiphon.config.search import SearchOptions
 from antiphon.data.tokenizer import BOS, EOS, PAD
 from antiphon.decoding.ensemble import EnsembleEngine
-from antiphon.decoding.hypothesis import Options
 from antiphon.decoding.search import beam_search, score
 from antiphon.errors import UserError
 
@@ -64,7 +64,7 @@ def test_attention_is_the_weighted_mean() -> None:
 def test_equal_or_single_members_search_as_one(weights: tuple[float, ...]) -> None:
     one = Toy(sharpness=0.5)
     others = members()[1:] if 0 in weights else [one, one]
-    options = Options(beam=3, nbest=2)
+    options = SearchOptions(beam=3, nbest=2)
     ours = beam_search(EnsembleEngine([one, *others], weights), SOURCES, options)
     expected = beam_search(one, SOURCES, options)
     assert [[h.ids for h in group] for group in ours] == [[h.ids for h in group] for group in expected]

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from variants import variants
 
 from antiphon.config import loading
+from antiphon.config.search import SearchOptions
 from antiphon.data.tokenizer import BOS, EOS
 from antiphon.decoding.engine import Engine, Step
-from antiphon.decoding.hypothesis import Options
 from antiphon.decoding.onnx_engine import OnnxEngine
 from antiphon.decoding.search import beam_search, sample, score
 from antiphon.decoding.torch_engine import TorchEngine
@@ -90,7 +90,7 @@ def test_every_option_answers_as_pytorch_does(options: dict[str, object], tmp_pa
     found = OnnxEngine(tmp_path, threads=1)
     assert found.vocabulary == V
     compared(found, wanted, 1e-5)
-    search = Options(beam=4, nbest=2, max_length=9)
+    search = SearchOptions(beam=4, nbest=2, max_length=9)
     for ours, theirs in zip(beam_search(found, SOURCES, search), beam_search(wanted, SOURCES, search), strict=True):
         assert [h.ids for h in ours] == [h.ids for h in theirs]
         np.testing.assert_allclose([h.score for h in ours], [h.score for h in theirs], atol=1e-4)
@@ -121,7 +121,7 @@ def attending(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TorchEngi
 def test_samples_and_scores_are_pytorchs(attending: tuple[Path, TorchEngine]) -> None:
     path, wanted = attending
     found = OnnxEngine(path, threads=1)
-    options = Options(nbest=3, seed=4, max_length=8, top_p=0.9)
+    options = SearchOptions(nbest=3, seed=4, max_length=8, top_p=0.9)
     for ours, theirs in zip(sample(found, SOURCES, options), sample(wanted, SOURCES, options), strict=True):
         assert [h.ids for h in ours] == [h.ids for h in theirs]
     targets = [[4, 5], [6], [], [7, 8, 9, 10], [5, 5, 5]]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from toy import Reference, Toy, brute_force
 
+from antiphon.config.search import SearchOptions
 from antiphon.data.tokenizer import BOS, EOS, PAD
-from antiphon.decoding.hypothesis import Options
 from antiphon.decoding.phrases import Cuts, Phrases, Progress, completions
 from antiphon.decoding.search import beam_search, sample
 from antiphon.errors import UserError
@@ -48,7 +48,7 @@ def test_progress_follows_overlapping_phrases() -> None:
 )
 @pytest.mark.parametrize("penalty", ["none", "average"])
 def test_a_wide_beam_finds_the_best_output_that_holds_them(phrases: Phrases, penalty: str) -> None:
-    options = Options(beam=400, nbest=3, max_length=4, length_penalty=penalty)  # type: ignore[arg-type]
+    options = SearchOptions(beam=400, nbest=3, max_length=4, length_penalty=penalty)  # type: ignore[arg-type]
     found = beam_search(Toy(), SOURCES, options, wanted=[phrases] * len(SOURCES))
     for source, ours in zip(SOURCES, found, strict=True):
         every = brute_force(Reference(Toy(), source), options)
@@ -60,7 +60,7 @@ def test_a_wide_beam_finds_the_best_output_that_holds_them(phrases: Phrases, pen
 @pytest.mark.parametrize("beam", [1, 2, 5])
 def test_narrow_beams_meet_them_too_and_batches_change_nothing(beam: int) -> None:
     wanted: list[Phrases] = [[[[4, 5]], [[1]]], [], [[[5, 5, 1]]], [[[1]]]]
-    options = Options(beam=beam, max_length=12)
+    options = SearchOptions(beam=beam, max_length=12)
     together = beam_search(Toy(), SOURCES, options, wanted=wanted)
     for source, phrases, ours in zip(SOURCES, wanted, together, strict=True):
         assert all(holds(ours[0].ids, cuts) for cuts in phrases)
@@ -86,7 +86,7 @@ def test_an_output_that_holds_them_ends_where_the_model_ends(beam: int) -> None:
             return log_p, np.full((V, V, len(source)), 1 / len(source), np.float32)
 
     for penalty in ("none", "average"):
-        options = Options(beam=beam, max_length=12, length_penalty=penalty)
+        options = SearchOptions(beam=beam, max_length=12, length_penalty=penalty)
         (found,) = beam_search(Ends(V), SOURCES[:1], options, wanted=[[[[piece]]]])
         assert found[0].finished and found[0].ids[-1] == piece and found[0].ids.count(piece) == 1
         if penalty == "none":
@@ -101,7 +101,7 @@ def test_an_output_that_holds_them_ends_where_the_model_ends(beam: int) -> None:
     beam=st.sampled_from([1, 4]),
 )
 def test_unwanted_phrases_never_occur(phrases: Phrases, beam: int) -> None:
-    options, unwanted = Options(beam=beam, max_length=7, nbest=1), [phrases] * len(SOURCES)
+    options, unwanted = SearchOptions(beam=beam, max_length=7, nbest=1), [phrases] * len(SOURCES)
     for results in (
         beam_search(Toy(), SOURCES, options, unwanted=unwanted),
         sample(Toy(), SOURCES, options, unwanted=unwanted),
@@ -111,7 +111,7 @@ def test_unwanted_phrases_never_occur(phrases: Phrases, beam: int) -> None:
 
 
 def test_a_wide_beam_finds_the_best_output_without_them() -> None:
-    options = Options(beam=400, max_length=4, length_penalty="none")
+    options = SearchOptions(beam=400, max_length=4, length_penalty="none")
     phrases: Phrases = [[[4, 5]], [[1]]]
     found = beam_search(Toy(), SOURCES, options, unwanted=[phrases] * len(SOURCES))
     for source, ours in zip(SOURCES, found, strict=True):
@@ -122,4 +122,4 @@ def test_a_wide_beam_finds_the_best_output_without_them() -> None:
 
 def test_groups_and_wanted_phrases_are_refused_together() -> None:
     with pytest.raises(UserError, match="cannot be combined"):
-        beam_search(Toy(), SOURCES[:1], Options(beam=4, groups=2), wanted=[[[[4]]]])
+        beam_search(Toy(), SOURCES[:1], SearchOptions(beam=4, groups=2), wanted=[[[[4]]]])

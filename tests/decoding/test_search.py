@@ -13,21 +13,22 @@ import pytest
 from numpy.typing import NDArray
 from toy import Reference, Rows, Toy, brute_force, python_beam
 
+from antiphon.config.search import SearchOptions
 from antiphon.data.tokenizer import EOS
 from antiphon.decoding.engine import Engine, Step
-from antiphon.decoding.hypothesis import Hypothesis, Options
+from antiphon.decoding.hypothesis import Hypothesis
 from antiphon.decoding.search import beam_search, sample, score
 from antiphon.errors import UserError
 
 SOURCES = [[4, 5, 6, EOS], [5, EOS], [6, 4, 4, 5, 5, EOS], [EOS], [4, 6, EOS], [5, 4, 6, 6, EOS], [6, 6, EOS]]
 
 
-def name(options: Options) -> str:
+def name(options: SearchOptions) -> str:
     """What differs from the defaults, for the names of tests."""
-    return " ".join(f"{k}={v}" for k, v in asdict(options).items() if v != getattr(Options(), k)) or "defaults"
+    return " ".join(f"{k}={v}" for k, v in asdict(options).items() if v != getattr(SearchOptions(), k)) or "defaults"
 
 
-def check(h: Hypothesis, ref: Reference, o: Options, attention: bool = True) -> None:
+def check(h: Hypothesis, ref: Reference, o: SearchOptions, attention: bool = True) -> None:
     """A hypothesis's parts agree with the model and with each other."""
     each, alpha = ref.steps(h.ids, h.finished)
     np.testing.assert_allclose(h.token_log_probs, each, atol=1e-5)
@@ -39,28 +40,28 @@ def check(h: Hypothesis, ref: Reference, o: Options, attention: bool = True) -> 
 
 
 EXACT = [
-    Options(length_penalty="none"),
-    Options(length_penalty="average"),
-    Options(length_penalty="average", alpha=0.6),
-    Options(length_penalty="average", alpha=0.0),
-    Options(length_penalty="gnmt", alpha=0.8),
-    Options(length_penalty="gnmt", alpha=1.0, coverage_penalty=0.3),
-    Options(length_penalty="none", coverage_penalty=0.2),
-    Options(min_length=3),
-    Options(min_length=5),
-    Options(block_ngrams=1),
-    Options(block_ngrams=2, length_penalty="none"),
-    Options(block_ngrams=3, min_length=4),
-    Options(no_unk=True),
-    Options(no_unk=True, block_ngrams=1, min_length=3),  # everything runs into the wall
-    Options(min_length=2, block_ngrams=2, coverage_penalty=0.1, length_penalty="gnmt"),
+    SearchOptions(length_penalty="none"),
+    SearchOptions(length_penalty="average"),
+    SearchOptions(length_penalty="average", alpha=0.6),
+    SearchOptions(length_penalty="average", alpha=0.0),
+    SearchOptions(length_penalty="gnmt", alpha=0.8),
+    SearchOptions(length_penalty="gnmt", alpha=1.0, coverage_penalty=0.3),
+    SearchOptions(length_penalty="none", coverage_penalty=0.2),
+    SearchOptions(min_length=3),
+    SearchOptions(min_length=5),
+    SearchOptions(block_ngrams=1),
+    SearchOptions(block_ngrams=2, length_penalty="none"),
+    SearchOptions(block_ngrams=3, min_length=4),
+    SearchOptions(no_unk=True),
+    SearchOptions(no_unk=True, block_ngrams=1, min_length=3),  # everything runs into the wall
+    SearchOptions(min_length=2, block_ngrams=2, coverage_penalty=0.1, length_penalty="gnmt"),
 ]
 PREFIXES: list[list[int]] = [[4], [], [5, 5, 4], [4, 4, 4, 4, 5], [1], [], [5, 4]]
 
 
 @pytest.mark.parametrize("prefixed", [False, True], ids=["free", "prefixed"])
 @pytest.mark.parametrize("options", EXACT, ids=name)
-def test_wide_beam_is_exact(options: Options, prefixed: bool) -> None:
+def test_wide_beam_is_exact(options: SearchOptions, prefixed: bool) -> None:
     toy = Toy()
     prefixes = PREFIXES if prefixed else None
     for nbest in (1, 6, 1200):
@@ -76,7 +77,7 @@ def test_wide_beam_is_exact(options: Options, prefixed: bool) -> None:
 
 
 def test_the_exact_bound_stops_the_search_early_and_right() -> None:
-    o = Options(beam=1200, length_penalty="none", max_length=5)
+    o = SearchOptions(beam=1200, length_penalty="none", max_length=5)
     steps = []
     for source in SOURCES:
         toy = Toy(sharpness=4)
@@ -87,22 +88,22 @@ def test_the_exact_bound_stops_the_search_early_and_right() -> None:
 
 
 NARROW = [
-    Options(beam=1, alpha=0.0),
-    Options(beam=1, min_length=4, coverage_penalty=0.2),
-    Options(beam=2, length_penalty="none"),
-    Options(beam=3, nbest=3),
-    Options(beam=4, nbest=2, length_penalty="gnmt", alpha=0.6, coverage_penalty=0.4),
-    Options(beam=5, nbest=5, max_length=3),
-    Options(beam=5, nbest=5, block_ngrams=2, no_unk=True),
-    Options(beam=2, nbest=2, block_ngrams=1, min_length=9),
-    Options(beam=8, nbest=8, min_length=6, block_ngrams=3, max_length=9),
-    Options(beam=3, nbest=2, length_penalty="average", alpha=2.0),
+    SearchOptions(beam=1, alpha=0.0),
+    SearchOptions(beam=1, min_length=4, coverage_penalty=0.2),
+    SearchOptions(beam=2, length_penalty="none"),
+    SearchOptions(beam=3, nbest=3),
+    SearchOptions(beam=4, nbest=2, length_penalty="gnmt", alpha=0.6, coverage_penalty=0.4),
+    SearchOptions(beam=5, nbest=5, max_length=3),
+    SearchOptions(beam=5, nbest=5, block_ngrams=2, no_unk=True),
+    SearchOptions(beam=2, nbest=2, block_ngrams=1, min_length=9),
+    SearchOptions(beam=8, nbest=8, min_length=6, block_ngrams=3, max_length=9),
+    SearchOptions(beam=3, nbest=2, length_penalty="average", alpha=2.0),
 ]
 
 
 @pytest.mark.parametrize("vocabulary", [6, 9, 25])
 @pytest.mark.parametrize("options", NARROW, ids=name)
-def test_narrow_beam_equals_plain_python(options: Options, vocabulary: int) -> None:
+def test_narrow_beam_equals_plain_python(options: SearchOptions, vocabulary: int) -> None:
     toy = Toy(vocabulary)
     for prefixes in (None, PREFIXES):
         results = beam_search(toy, SOURCES, options, prefixes)
@@ -119,7 +120,7 @@ def test_narrow_beam_equals_plain_python(options: Options, vocabulary: int) -> N
 
 def test_greedy_equals_a_plain_loop() -> None:
     toy = Toy(30, sharpness=2.5)
-    for source, (found,) in zip(SOURCES, beam_search(toy, SOURCES, Options(beam=1)), strict=True):
+    for source, (found,) in zip(SOURCES, beam_search(toy, SOURCES, SearchOptions(beam=1)), strict=True):
         ref = Reference(toy, source)
         ids: list[int] = []
         while (token := int(ref.next(ids).argmax())) != EOS and len(ids) < ref.limit:
@@ -140,10 +141,14 @@ def same(a: list[list[Hypothesis]], b: list[list[Hypothesis]]) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [Options(beam=4, nbest=4), Options(beam=3, nbest=2, coverage_penalty=0.2, block_ngrams=2), Options(nbest=3)],
+    [
+        SearchOptions(beam=4, nbest=4),
+        SearchOptions(beam=3, nbest=2, coverage_penalty=0.2, block_ngrams=2),
+        SearchOptions(nbest=3),
+    ],
     ids=name,
 )
-def test_results_do_not_depend_on_the_batch(options: Options) -> None:
+def test_results_do_not_depend_on_the_batch(options: SearchOptions) -> None:
     toy = Toy(12)
     order = [3, 6, 0, 5, 1, 4, 2]
     shuffled, prefixes = [SOURCES[n] for n in order], [PREFIXES[n] for n in order]
@@ -158,21 +163,21 @@ def test_results_do_not_depend_on_the_batch(options: Options) -> None:
 
 
 def test_nbest_has_no_duplicates_and_is_ordered() -> None:
-    for found in beam_search(Toy(8), SOURCES, Options(beam=10, nbest=10)):
+    for found in beam_search(Toy(8), SOURCES, SearchOptions(beam=10, nbest=10)):
         assert len({tuple(h.ids) for h in found}) == len(found) == 10
         assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
 
 
 def test_ties_are_broken_alike_in_every_batch() -> None:
     toy = Toy(10, sharpness=0.0)  # every token as likely as any other
-    o = Options(beam=4, nbest=4, max_length=4, length_penalty="none")
+    o = SearchOptions(beam=4, nbest=4, max_length=4, length_penalty="none")
     together = beam_search(toy, SOURCES, o)
     same(together, [beam_search(toy, [source], o)[0] for source in SOURCES])
 
 
 def test_outputs_cut_at_the_maximum_length_come_last_and_say_so() -> None:
     toy = Toy(25)
-    o = Options(beam=6, nbest=6, max_length=2)
+    o = SearchOptions(beam=6, nbest=6, max_length=2)
     found = list(itertools.chain(*beam_search(toy, SOURCES, o)))
     assert {h.finished for h in found} == {True, False}
     assert all(len(h.ids) == 2 and len(h.token_log_probs) == 2 for h in found if not h.finished)
@@ -180,7 +185,7 @@ def test_outputs_cut_at_the_maximum_length_come_last_and_say_so() -> None:
         assert [h.finished for h in results] == sorted((h.finished for h in results), reverse=True)
 
 
-def truncated(log_p: NDArray[np.float64], o: Options) -> NDArray[np.float64]:
+def truncated(log_p: NDArray[np.float64], o: SearchOptions) -> NDArray[np.float64]:
     """The distribution to sample from, by sorting upwards and cutting from below, renormalised at every step."""
     p = np.exp(log_p / o.temperature)
     p /= p.sum()
@@ -199,19 +204,19 @@ def truncated(log_p: NDArray[np.float64], o: Options) -> NDArray[np.float64]:
 @pytest.mark.parametrize(
     "options",
     [
-        Options(),
-        Options(temperature=0.5),
-        Options(temperature=2.0),
-        Options(top_k=2),
-        Options(top_k=1),
-        Options(top_p=0.7),
-        Options(min_p=0.3),
-        Options(temperature=1.5, top_k=4, top_p=0.8, min_p=0.1),
-        Options(no_unk=True, min_length=1, block_ngrams=1, top_k=2),
+        SearchOptions(),
+        SearchOptions(temperature=0.5),
+        SearchOptions(temperature=2.0),
+        SearchOptions(top_k=2),
+        SearchOptions(top_k=1),
+        SearchOptions(top_p=0.7),
+        SearchOptions(min_p=0.3),
+        SearchOptions(temperature=1.5, top_k=4, top_p=0.8, min_p=0.1),
+        SearchOptions(no_unk=True, min_length=1, block_ngrams=1, top_k=2),
     ],
     ids=name,
 )
-def test_samples_follow_the_truncated_distribution(options: Options) -> None:
+def test_samples_follow_the_truncated_distribution(options: SearchOptions) -> None:
     toy, n = Toy(7), 4000
     o = replace(options, nbest=n, max_length=2)
     expected: list[dict[tuple[tuple[int, ...], bool], float]] = []
@@ -241,7 +246,7 @@ def test_samples_follow_the_truncated_distribution(options: Options) -> None:
 
 def test_samples_carry_the_models_own_probabilities_and_keep_their_order() -> None:
     toy = Toy(9)
-    o = Options(nbest=30, temperature=0.7, top_k=3, coverage_penalty=0.1)
+    o = SearchOptions(nbest=30, temperature=0.7, top_k=3, coverage_penalty=0.1)
     for source, found in zip(SOURCES, sample(toy, SOURCES, o, PREFIXES), strict=True):
         assert len(found) == 30
         for h in found:
@@ -255,14 +260,14 @@ def test_samples_carry_the_models_own_probabilities_and_keep_their_order() -> No
 def test_samples_differ_by_seed_and_sentence_only() -> None:
     toy = Toy(20, sharpness=0.5)
     twice = [SOURCES[0], SOURCES[0]]
-    first, second = sample(toy, twice, Options(nbest=4))
+    first, second = sample(toy, twice, SearchOptions(nbest=4))
     assert [h.ids for h in first] != [h.ids for h in second]
-    assert [h.ids for h in first] != [h.ids for h in sample(toy, twice, Options(nbest=4, seed=2))[0]]
-    assert [h.ids for h in first] == [h.ids for h in sample(toy, twice, Options(nbest=4))[0]]
+    assert [h.ids for h in first] != [h.ids for h in sample(toy, twice, SearchOptions(nbest=4, seed=2))[0]]
+    assert [h.ids for h in first] == [h.ids for h in sample(toy, twice, SearchOptions(nbest=4))[0]]
 
 
 def test_stuck_samples_are_kept_as_unfinished() -> None:
-    o = Options(nbest=5, no_unk=True, block_ngrams=1, min_length=9)
+    o = SearchOptions(nbest=5, no_unk=True, block_ngrams=1, min_length=9)
     for found in sample(Toy(), SOURCES, o):
         assert all(sorted(h.ids) == [4, 5] and not h.finished for h in found)
         assert len(found) == 5
@@ -270,7 +275,7 @@ def test_stuck_samples_are_kept_as_unfinished() -> None:
 
 def test_scoring_equals_the_conditionals_and_the_search() -> None:
     toy = Toy(9)
-    o = Options(beam=4, nbest=4, length_penalty="gnmt", coverage_penalty=0.3)
+    o = SearchOptions(beam=4, nbest=4, length_penalty="gnmt", coverage_penalty=0.3)
     found, compared = beam_search(toy, SOURCES, o), 0
     for n in range(4):
         again = score(toy, SOURCES, [f[n].ids for f in found], o)
@@ -286,21 +291,21 @@ def test_scoring_equals_the_conditionals_and_the_search() -> None:
 
 def test_without_attention() -> None:
     toy = Toy(8, attention=False)
-    found = beam_search(toy, SOURCES, Options(beam=3))[0][0]
+    found = beam_search(toy, SOURCES, SearchOptions(beam=3))[0][0]
     assert found.attention is None
-    check(found, Reference(toy, SOURCES[0]), Options(), attention=False)
+    check(found, Reference(toy, SOURCES[0]), SearchOptions(), attention=False)
     assert score(toy, SOURCES[:1], [[4]])[0].attention is None
     for search in (beam_search, sample):
         with pytest.raises(UserError, match="coverage_penalty"):
-            search(toy, SOURCES, Options(coverage_penalty=0.1))
+            search(toy, SOURCES, SearchOptions(coverage_penalty=0.1))
     with pytest.raises(UserError, match="coverage_penalty"):
-        score(toy, SOURCES[:1], [[4]], Options(coverage_penalty=0.1))
+        score(toy, SOURCES[:1], [[4]], SearchOptions(coverage_penalty=0.1))
 
 
 def test_no_sources() -> None:
     toy = Toy()
-    assert beam_search(toy, [], Options()) == []
-    assert sample(toy, [], Options()) == []
+    assert beam_search(toy, [], SearchOptions()) == []
+    assert sample(toy, [], SearchOptions()) == []
     assert score(toy, [], []) == []
 
 
@@ -328,17 +333,17 @@ def test_no_sources() -> None:
 )
 def test_wrong_options_are_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):
-        Options(**wrong)
+        SearchOptions(**wrong)
 
 
 def test_wrong_calls_are_named() -> None:
     toy = Toy()
     with pytest.raises(UserError, match="nbest = 6 is above beam = 5"):
-        beam_search(toy, SOURCES, Options(beam=5, nbest=6))
+        beam_search(toy, SOURCES, SearchOptions(beam=5, nbest=6))
     with pytest.raises(UserError, match="prefix 1 has id 3"):
-        beam_search(toy, SOURCES[:1], Options(), [[EOS]])
+        beam_search(toy, SOURCES[:1], SearchOptions(), [[EOS]])
     with pytest.raises(UserError, match="2 prefix sequences for 1 sources"):
-        beam_search(toy, SOURCES[:1], Options(), [[4], [4]])
+        beam_search(toy, SOURCES[:1], SearchOptions(), [[4], [4]])
     with pytest.raises(UserError, match="target 1 has id 6"):
         score(toy, SOURCES[:1], [[6]])
 
@@ -355,9 +360,9 @@ class Broken(Toy):
 
 def test_nan_is_refused() -> None:
     for call in (
-        lambda: beam_search(Broken(), SOURCES, Options()),
-        lambda: beam_search(Broken(), SOURCES, Options(), [[4, 4]] * len(SOURCES)),
-        lambda: sample(Broken(), SOURCES, Options(nbest=3, min_length=3)),
+        lambda: beam_search(Broken(), SOURCES, SearchOptions()),
+        lambda: beam_search(Broken(), SOURCES, SearchOptions(), [[4, 4]] * len(SOURCES)),
+        lambda: sample(Broken(), SOURCES, SearchOptions(nbest=3, min_length=3)),
         lambda: score(Broken(), SOURCES, [[4, 4]] * len(SOURCES)),
     ):
         with pytest.raises(UserError, match="the model gave NaN for piece 2"):
@@ -396,7 +401,7 @@ def overhead(sentences: int, beam: int) -> float:
     best = math.inf
     for _ in range(3):
         begin = time.process_time()
-        beam_search(engine, [[4, EOS]] * sentences, Options(beam=beam, max_length=steps))
+        beam_search(engine, [[4, EOS]] * sentences, SearchOptions(beam=beam, max_length=steps))
         best = min(best, (time.process_time() - begin) / steps)
     return best
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from toy import Reference, Toy
 
+from antiphon.config.search import SearchOptions
 from antiphon.data.tokenizer import EOS
-from antiphon.decoding.hypothesis import Options
 from antiphon.decoding.ledger import Ledger
 from antiphon.decoding.search import beam_search
 from antiphon.errors import UserError
@@ -13,7 +13,7 @@ from antiphon.errors import UserError
 SOURCES = [[4, 5, EOS], [5, 5, 4, EOS], [4, EOS], [5, 4, 4, 5, EOS]]
 
 
-def diverse(ref: Reference, o: Options) -> set[tuple[int, ...]]:
+def diverse(ref: Reference, o: SearchOptions) -> set[tuple[int, ...]]:
     """Vijayakumar 2018, algorithm 1: all that the groups write up to the maximum length."""
     share = o.beam // o.groups
     groups: list[list[tuple[float, list[int]]]] = [[(0.0, [])] for _ in range(o.groups)]
@@ -45,7 +45,7 @@ def diverse(ref: Reference, o: Options) -> set[tuple[int, ...]]:
 @pytest.mark.parametrize("diversity", [0.0, 0.5, 3.0])
 def test_groups_write_what_the_paper_says(groups: int, diversity: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ledger, "settled", lambda self, t, active, *_: np.zeros(len(active), np.bool_))
-    options = Options(beam=6, groups=groups, diversity=diversity, nbest=6, max_length=4, length_penalty="none")
+    options = SearchOptions(beam=6, groups=groups, diversity=diversity, nbest=6, max_length=4, length_penalty="none")
     together = beam_search(Toy(), SOURCES, options)
     for source, ours in zip(SOURCES, together, strict=True):
         ref = Reference(Toy(), source)
@@ -61,7 +61,7 @@ def test_groups_write_what_the_paper_says(groups: int, diversity: float, monkeyp
 
 def test_diversity_makes_outputs_differ() -> None:
     def beginnings(diversity: float) -> int:
-        options = Options(beam=3, groups=3, diversity=diversity, nbest=3, max_length=6)
+        options = SearchOptions(beam=3, groups=3, diversity=diversity, nbest=3, max_length=6)
         return sum(len({tuple(h.ids[:1]) for h in group}) for group in beam_search(Toy(), SOURCES, options))
 
     assert beginnings(10.0) > beginnings(0.0)
@@ -72,4 +72,4 @@ def test_diversity_makes_outputs_differ() -> None:
 )
 def test_bad_groups_are_told(options: dict[str, int], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        Options(**options)  # type: ignore[arg-type]
+        SearchOptions(**options)  # type: ignore[arg-type]

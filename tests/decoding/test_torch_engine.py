@@ -6,8 +6,8 @@ import torch
 from numpy.typing import NDArray
 
 from antiphon.config import loading
+from antiphon.config.search import SearchOptions
 from antiphon.data.tokenizer import BOS, EOS, PAD
-from antiphon.decoding.hypothesis import Options
 from antiphon.decoding.search import beam_search
 from antiphon.decoding.torch_engine import TorchEngine, TorchState
 from antiphon.nn.model import Model, build, shifted
@@ -128,7 +128,7 @@ def test_sentences_that_go_leave_the_others_alone(engine: TorchEngine) -> None:
 
 @torch.no_grad()
 def test_greedy_search_is_the_argmax_of_the_model(engine: TorchEngine) -> None:
-    for source, found in zip(SOURCES, beam_search(engine, SOURCES, Options(beam=1, max_length=12)), strict=True):
+    for source, found in zip(SOURCES, beam_search(engine, SOURCES, SearchOptions(beam=1, max_length=12)), strict=True):
         ids: list[int] = []
         while len(ids) < 13 and EOS not in ids:  # by the teacher-forced model, on the whole prefix each time
             readout, _ = engine.model(torch.tensor([source]), shifted(torch.tensor([[*ids, EOS]])))

@@ -11,10 +11,10 @@ from tasks import Told, last_checkpoint, log, options, run, same
 from torch import Tensor
 
 from antiphon.config import loading, sections
+from antiphon.config.search import SearchOptions
 from antiphon.config.sections import Text
 from antiphon.data.tokenizer import BOS, EOS, PAD, Tokenizer
 from antiphon.decoding import search
-from antiphon.decoding.hypothesis import Options
 from antiphon.errors import UserError
 from antiphon.nn.model import Model, build, shifted
 from antiphon.training import loop
@@ -136,7 +136,7 @@ def test_drawn_pieces_follow_the_model() -> None:
     model = tiny().float()
     engine = Sampler(model, torch.device("cpu"), (1, 2, 3))
     source, count = [4, 5, EOS], 6000
-    drawn = search.sample(engine, [source], Options(nbest=count, top_k=1, max_length=2))[0]
+    drawn = search.sample(engine, [source], SearchOptions(nbest=count, top_k=1, max_length=2))[0]
     assert len(drawn) == count
     first = Counter(tuple(each.ids) for each in drawn if each.finished)
     common = [ids for ids, _ in first.most_common(6)]
@@ -145,7 +145,7 @@ def test_drawn_pieces_follow_the_model() -> None:
         p = math.exp(one.log_prob)
         assert first[ids] / count == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / count))
         assert next(d for d in drawn if tuple(d.ids) == ids).log_prob == pytest.approx(one.log_prob, abs=1e-5)
-    banned = search.sample(engine, [source], Options(nbest=50, top_k=1, min_length=3, max_length=6))[0]
+    banned = search.sample(engine, [source], SearchOptions(nbest=50, top_k=1, min_length=3, max_length=6))[0]
     assert all(len(each.ids) >= 3 and not {PAD, BOS, EOS} & set(each.ids) for each in banned)
 
 
