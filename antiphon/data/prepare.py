@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from antiphon.config.sections import Config, Data, Text
 from antiphon.data import store
+from antiphon.data.codec import Codec
 from antiphon.data.corpus import Pair, read, records
 from antiphon.data.slots import Slots
 from antiphon.data.store import Store
@@ -272,9 +273,9 @@ def _prepare(
 
     def training(stage: str) -> Iterator[Pair]:
         kept = (pair for pair in _read(data, "train") if not survey.held or _hash(pair) not in survey.held)
-        return _counted(map(partial(_delexicalised, slots), kept), stage, survey.pairs, report)
+        return _counted(kept, stage, survey.pairs, report)
 
-    learn = vocabulary or partial(_learn, config, partial(training, "learning the vocabulary"))
+    learn = vocabulary or partial(_learn, config, slots, partial(training, "learning the vocabulary"))
     source, target = learn()
     for name, tokenizer in zip(_tokenizer_names(text.joint), (source, target), strict=False):
         _write(folder / name, tokenizer.to_json())
@@ -283,8 +284,7 @@ def _prepare(
     store.build(
         folder / "train",
         training("tokenising"),
-        source,
-        target,
+        Codec(source, target, slots),
         max_source=data.max_source_length,
         max_target=data.max_target_length,
         dropout=text.dropout,
@@ -397,24 +397,25 @@ def _check_survey(survey: _Survey, data: Data, valid: list[Pair]) -> None:
         )
 
 
-def _learn(config: Config, pairs: Callable[[], Iterator[Pair]]) -> tuple[Tokenizer, Tokenizer]:
-    """Learn the vocabulary, or both; the tokenizer draws its own sample of a large corpus."""
+def _learn(config: Config, slots: Slots, pairs: Callable[[], Iterator[Pair]]) -> tuple[Tokenizer, Tokenizer]:
+    """Learn the vocabulary, or both; the tokenizer samples a large corpus itself."""
     text = _with_marks(config.text)
+
+    def texts(*sides: int) -> Iterator[str]:
+        for pair in pairs():
+            hidden = slots.hide(*pair)
+            yield from (hidden[side] for side in sides)
+
     if text.joint:
-        tokenizer = Tokenizer.train((line for pair in pairs() for line in pair), text, text.size)
+        tokenizer = Tokenizer.train(texts(0, 1), text, text.size)
         return tokenizer, tokenizer
-    source = Tokenizer.train((pair.source for pair in pairs()), text, text.source_size or text.size)
-    return source, Tokenizer.train((pair.target for pair in pairs()), text, text.size)
+    source = Tokenizer.train(texts(0), text, text.source_size or text.size)
+    return source, Tokenizer.train(texts(1), text, text.size)
 
 
 def _with_marks(text: Text) -> Text:
     """The options of a vocabulary in which the slots' marks are symbols."""
     return text.model_copy(update={"symbols": [*text.symbols, *Slots(text.slots).marks]})
-
-
-def _delexicalised(slots: Slots, pair: Pair) -> Pair:
-    source = slots.read(pair.source)
-    return Pair(source.text, source.hide(pair.target))
 
 
 def _check_text(config: Config, probe: list[Pair]) -> None:

@@ -112,6 +112,11 @@ class Slots:
         names = "|".join(map(re.escape, sorted(self.names, key=len, reverse=True)))
         return re.compile(rf"(?:^|(?<=[(,;|\n]))\s*(?P<slot>{names}){_VALUE}")
 
+    def hide(self, source: str, target: str) -> tuple[str, str]:
+        """Replace a pair's values by marks, in both texts."""
+        text = self.read(source)
+        return text.text, text.hide(target)
+
     def read(self, source: str) -> Delexicalised:
         """Replace a source's values by marks."""
         if not self.names:

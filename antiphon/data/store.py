@@ -25,7 +25,9 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from antiphon.data.codec import Codec
 from antiphon.data.corpus import Pair
+from antiphon.data.slots import Slots
 from antiphon.data.tokenizer import Tokenizer
 from antiphon.errors import UserError
 
@@ -106,8 +108,7 @@ class Store:
 def build(
     folder: Path,
     pairs: Iterable[Pair],
-    source: Tokenizer,
-    target: Tokenizer,
+    codec: Codec,
     *,
     max_source: int,
     max_target: int,
@@ -127,7 +128,7 @@ def build(
     Args:
         folder: where the store goes; an older store of that name is replaced.
         pairs: the pairs, read once, lazily.
-        source, target: the tokenizers of the two sides.
+        codec: the tokenizers of the two sides, and the slots.
         max_source, max_target: largest lengths in pieces.
         dropout: BPE-dropout; above 0 pairs are cut by worker processes, at 0 by the tokenizers' own threads.
         copies: differently cut copies to write.
@@ -141,11 +142,11 @@ def build(
         UserError: nothing is left of the pairs, or the disk is full.
     """
     limits = (max_source, max_target)
-    dtype = np.dtype("<u2" if max(len(source), len(target)) <= 1 << 16 else "<u4")
+    dtype = np.dtype("<u2" if max(len(codec.source), len(codec.target)) <= 1 << 16 else "<u4")
     encode = partial(_encode, limits=limits, dtype=dtype, dropout=dropout, copies=copies, seed=seed)
     workers = (workers or os.cpu_count() or 1) if dropout else 1
     size = min(CHUNK, max(CHUNK // 8, -(-total // workers))) if total else CHUNK  # work for every worker
-    chunks = _tokenise(encode, _chunks(pairs, size), source, target, workers)
+    chunks = _tokenise(encode, _chunks(pairs, size), codec, workers)
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)  # left by a killed build
     writer = _Writer(unfinished, copies, dtype)
@@ -179,8 +180,7 @@ class _Chunk(NamedTuple):
 
 
 def _encode(
-    source: Tokenizer,
-    target: Tokenizer,
+    codec: Codec,
     pairs: list[Pair],
     *,
     limits: tuple[int, int],
@@ -189,24 +189,24 @@ def _encode(
     copies: int,
     seed: int,
 ) -> _Chunk:
-    texts = dict(zip(SIDES, map(list, zip(*pairs, strict=True)), strict=True))
     ids: dict[Key, Ids] = {}
     lengths: dict[Key, NDArray[np.int64]] = {}
     empty, long = np.zeros(len(pairs), np.bool_), np.zeros(len(pairs), np.bool_)  # [N]
-    for key in _keys(copies):
-        side = SIDES.index(key[0])
-        rows = (source, target)[side].encode_ids(texts[key[0]], dropout=dropout, seed=seed * copies + key[1])
-        lengths[key] = np.fromiter(map(len, rows), np.int64, len(rows))
-        ids[key] = np.fromiter(chain.from_iterable(rows), dtype, int(lengths[key].sum()))
-        empty |= lengths[key] == 0
-        long |= lengths[key] > limits[side]
+    for copy in range(copies):
+        sides = codec.encode_pairs(pairs, dropout, seed * copies + copy)
+        for side, rows, limit in zip(SIDES, sides, limits, strict=True):
+            key = side, copy
+            lengths[key] = np.fromiter(map(len, rows), np.int64, len(rows))
+            ids[key] = np.fromiter(chain.from_iterable(rows), dtype, int(lengths[key].sum()))
+            empty |= lengths[key] == 0
+            long |= lengths[key] > limit
     keep = ~(empty | long)
     ids = {key: some[np.repeat(keep, lengths[key])] for key, some in ids.items()}
     lengths = {key: some[keep] for key, some in lengths.items()}
     return _Chunk(ids, lengths, int(keep.sum()), int(empty.sum()), int((long & ~empty).sum()))
 
 
-Encode = Callable[[Tokenizer, Tokenizer, list[Pair]], _Chunk]
+Encode = Callable[[Codec, list[Pair]], _Chunk]
 
 
 @lru_cache(maxsize=2)
@@ -214,20 +214,20 @@ def _tokenizer(text: str) -> Tokenizer:
     return Tokenizer.from_json(text, "the tokenizer handed to a worker")
 
 
-def _encode_remote(encode: Encode, source: str, target: str, pairs: list[Pair]) -> _Chunk:
-    return encode(_tokenizer(source), _tokenizer(target), pairs)
+def _encode_remote(encode: Encode, source: str, target: str, slots: Slots, pairs: list[Pair]) -> _Chunk:
+    return encode(Codec(_tokenizer(source), _tokenizer(target), slots), pairs)
 
 
 def _tokenise(
-    encode: Encode, chunks: Iterator[list[Pair]], source: Tokenizer, target: Tokenizer, workers: int
+    encode: Encode, chunks: Iterator[list[Pair]], codec: Codec, workers: int
 ) -> Generator[_Chunk, None, None]:
     """Tokenise chunks in order, here or in worker processes, never more than a few ahead of the writer."""
     first = list(islice(chunks, 2))
     if workers == 1 or len(first) < 2:  # a single chunk is done before a worker has started
         for chunk in chain(first, chunks):
-            yield encode(source, target, chunk)
+            yield encode(codec, chunk)
         return
-    remote = partial(_encode_remote, encode, source.to_json(), target.to_json())
+    remote = partial(_encode_remote, encode, codec.source.to_json(), codec.target.to_json(), codec.slots)
     waiting: deque[Future[_Chunk]] = deque()
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         try:

@@ -8,6 +8,7 @@ import torch
 
 from antiphon.config.sections import Config
 from antiphon.data.batches import epoch_batches, pad
+from antiphon.data.codec import Codec
 from antiphon.data.corpus import Pair
 from antiphon.data.slots import Slots
 from antiphon.data.tokenizer import EOS, Tokenizer
@@ -38,13 +39,8 @@ class Validator:
         self.config, self.machine, self.source, self.target = config, machine, source, target
         self.pairs = pairs[: config.train.valid_sentences or None]
         limits = config.data.max_source_length, config.data.max_target_length
-        slots = Slots(config.text.slots, config.text.slot_constants)
-        hidden = [slots.read(pair.source) for pair in pairs]
-        encoded = zip(
-            source.encode_ids([text.text for text in hidden]),
-            target.encode_ids([text.hide(pair.target) for text, pair in zip(hidden, pairs, strict=True)]),
-            strict=True,
-        )
+        codec = Codec(source, target, Slots(config.text.slots, config.text.slot_constants))
+        encoded = zip(*codec.encode_pairs(pairs), strict=True)
         kept = [(s, t) for s, t in encoded if 0 < len(s) <= limits[0] and 0 < len(t) <= limits[1]]
         if not kept:
             raise UserError(

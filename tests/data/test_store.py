@@ -13,7 +13,9 @@ import pytest
 
 from antiphon.config.sections import Text
 from antiphon.data import store
+from antiphon.data.codec import Codec
 from antiphon.data.corpus import Pair
+from antiphon.data.slots import Slots
 from antiphon.data.store import Store, build
 from antiphon.data.tokenizer import Tokenizer
 from antiphon.errors import UserError
@@ -37,7 +39,7 @@ def tokenizer() -> Tokenizer:
 
 def built(folder: Path, tokenizer: Tokenizer, pairs: list[Pair] = PAIRS, **more: float | str) -> Store:
     limits = {"max_source": 50, "max_target": 50}
-    return build(folder / "store", pairs, tokenizer, tokenizer, **limits | more)  # type: ignore[arg-type]
+    return build(folder / "store", pairs, Codec(tokenizer, tokenizer, Slots([])), **limits | more)  # type: ignore[arg-type]
 
 
 def rows_of(a_store: Store, copy: int = 0) -> list[tuple[list[int], list[int]]]:
@@ -52,8 +54,17 @@ def expected(tokenizer: Tokenizer, pairs: list[Pair]) -> list[tuple[list[int], l
 def test_what_goes_in_comes_out(tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "CHUNK", 64)  # several chunks, the last one short
     seen: list[tuple[int, int | None]] = []
-    limits = {"max_source": 50, "max_target": 50, "total": 500, "fingerprint": "f"}
-    made = build(tmp_path / "s", iter(PAIRS), tokenizer, tokenizer, progress=lambda *a: seen.append(a), **limits)  # type: ignore[arg-type]
+    codec = Codec(tokenizer, tokenizer, Slots([]))
+    made = build(
+        tmp_path / "s",
+        iter(PAIRS),
+        codec,
+        max_source=50,
+        max_target=50,
+        total=500,
+        fingerprint="f",
+        progress=lambda *report: seen.append(report),
+    )
     opened = Store.open(tmp_path / "s")
     for s in (made, opened):
         assert (len(s), s.copies, s.fingerprint, s.left_out) == (500, 1, "f", {"empty": 0, "long": 0})
@@ -118,11 +129,11 @@ def failing() -> Iterator[Pair]:
 
 def test_a_failed_build_leaves_what_was_there(tmp_path: Path, tokenizer: Tokenizer) -> None:
     with pytest.raises(UserError, match="501"):
-        build(tmp_path / "store", failing(), tokenizer, tokenizer, max_source=50, max_target=50)
+        build(tmp_path / "store", failing(), Codec(tokenizer, tokenizer, Slots([])), max_source=50, max_target=50)
     assert list(tmp_path.iterdir()) == []
     before = rows_of(built(tmp_path, tokenizer))
     with pytest.raises(UserError, match="501"):
-        build(tmp_path / "store", failing(), tokenizer, tokenizer, max_source=50, max_target=50)
+        build(tmp_path / "store", failing(), Codec(tokenizer, tokenizer, Slots([])), max_source=50, max_target=50)
     assert rows_of(Store.open(tmp_path / "store")) == before
     assert [f.name for f in tmp_path.iterdir()] == ["store"]
 
@@ -131,7 +142,9 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from antiphon.data import store
+from antiphon.data.codec import Codec
 from antiphon.data.corpus import Pair
+from antiphon.data.slots import Slots
 from antiphon.data.tokenizer import Tokenizer
 store.CHUNK = 10
 def pairs():
@@ -139,7 +152,7 @@ def pairs():
         print("alive", flush=True)
         yield Pair("a red bird", "the river")
 tokenizer = Tokenizer.from_json(Path(sys.argv[1]).read_text("utf-8"), "t")
-store.build(Path(sys.argv[2]), pairs(), tokenizer, tokenizer, max_source=50, max_target=50)
+store.build(Path(sys.argv[2]), pairs(), Codec(tokenizer, tokenizer, Slots([])), max_source=50, max_target=50)
 """
 
 
