@@ -5,127 +5,124 @@ import hashlib
 import os
 import shutil
 import tarfile
-import urllib.error
-import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
 
+import pooch
+
 from antiphon.errors import UserError
+from antiphon.files import told, whole_path, write
 from antiphon.recipes.recipe import File
 
 Pack = Callable[[Path, str, Path], None]  # an archive, a path in it, and the file to write
 
-DATA = "ANTIPHON_DATA"  # names a folder of corpora that are here already
+DATA = "ANTIPHON_DATA"  # names a folder with corpora
+SECONDS = 60  # without an answer
+BROKEN = (EOFError, gzip.BadGzipFile, tarfile.TarError, zipfile.BadZipFile, zlib.error)
+
+pooch.get_logger().setLevel("WARNING")
 
 
-def fetch(name: str, file: File, folder: Path, pack: Pack | None = None) -> Path:
-    """Put a corpus's file into a folder.
+def fetch(name: str, file: File, folder: Path, downloads: Path, pack: Pack | None = None) -> Path:
+    """Put a corpus's file into a folder. A file that is there and has the right checksum is kept.
 
     Args:
-        name: what it is called there.
+        name: of the file in the folder.
         file: where it comes from, and the checksum of its text.
         folder: made if missing.
-        pack: makes the file where the address is an archive and `file.member` a folder of many small files in it; else
-            the member itself is the file.
+        downloads: where downloads go, so that an archive is downloaded once for all its files.
+        pack: makes the file where the address is an archive and `file.member` a folder of many small files in it;
+            without it the member itself is the file.
 
     Raises:
-        UserError: it cannot be had, or its text is not what the recipe was made with.
+        UserError: it cannot be downloaded, unpacked or written, or its text does not have the checksum.
     """
     path = folder / name
-    if not path.is_file():
+    if path.is_file() and not _fault(path, file):
+        return path
+    with told(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        here = Path(os.environ.get(DATA, "")) / file.local
-        if os.environ.get(DATA) and here.is_file():
-            shutil.copyfile(here, partial)
-        elif not file.url:
-            raise UserError(
-                f"{name}: no official address has this file; put it at {file.local} below a folder, and name that "
-                f"folder in {DATA}"
-            )
+    with whole_path(path) as unfinished:
+        local = Path(os.environ.get(DATA, "")) / file.local
+        if os.environ.get(DATA) and local.is_file():
+            with told(local, "cannot be copied"):
+                shutil.copyfile(local, unfinished)
         else:
-            _download(file.url, partial)
-            if file.member:
-                _take_out(partial, file.member, pack or _unpack)
-            if file.column:
-                _keep(partial, file.column)
-        partial.replace(path)
-    try:
-        found = _digest(path)
-    except (OSError, EOFError, zlib.error) as e:
-        path.unlink()
-        raise UserError(f"{name}: cannot be unpacked ({e}); run the command again to fetch it again") from e
-    if found != file.sha256:
-        path.unlink()
-        raise UserError(
-            f"{name}: its text has the checksum {found}, not {file.sha256}; is it another version of the corpus?"
-        )
+            _download(name, file, unfinished, downloads, pack or _unpack)
+        if fault := _fault(unfinished, file):
+            raise UserError(f"{name}: {fault}")
     return path
 
 
-def _keep(path: Path, column: int) -> None:
-    """Keep one column of a file's tab-separated lines."""
-    parts = [line.split("\t") for line in text(path).split("\n")]
-    lines = [part[column - 1] if len(part) >= column else "" for part in parts]
-    path.write_text("\n".join(lines), encoding="utf-8", newline="\n")
-
-
 def text(path: Path) -> str:
-    """A file's text, unpacked where it is packed, whatever its name says."""
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if packed else path.open("rb") as content:
+    """A file's text, unpacked if it is gzip, whatever its name says."""
+    with _open(path) as content:
         return content.read().decode("utf-8")
 
 
 def lines(path: Path) -> list[str]:
-    """A file's lines; other characters that may break a line are text here."""
+    """A file's lines. Only line feeds end one; other characters that may break a line are text here."""
     return text(path).removesuffix("\n").split("\n")
 
 
-def _digest(path: Path) -> str:
-    """The checksum of a file's text, unpacked."""
-    digest = hashlib.sha256()
+def _open(path: Path) -> gzip.GzipFile | BufferedReader:
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if packed else path.open("rb") as content:
-        while block := content.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return gzip.open(path) if packed else path.open("rb")
 
 
-def _download(url: str, path: Path) -> None:
+def _fault(path: Path, file: File) -> str:
+    """What is wrong with a file: its text does not have the checksum; empty if nothing is."""
     try:
-        with urllib.request.urlopen(url, timeout=60) as answer, path.open("wb") as file:
-            shutil.copyfileobj(answer, file)
-    except (urllib.error.URLError, OSError, ValueError) as e:
-        path.unlink(missing_ok=True)
-        raise UserError(f"{url}: cannot be downloaded: {e}; or set {DATA} to a folder that holds the corpus") from e
+        with _open(path) as content:
+            checksum = hashlib.file_digest(content, "sha256").hexdigest()
+    except BROKEN as e:
+        return f"cannot be unpacked ({e})"
+    if checksum == file.sha256:
+        return ""
+    return f"its text has the checksum {checksum}, not {file.sha256}; is it another version of the corpus?"
 
 
-def _take_out(archive: Path, member: str, take: Pack) -> None:
-    """Replace an archive by what is taken from it; nothing is unpacked to where the archive says."""
-    taken = archive.with_name(archive.name + ".member")
+def _download(name: str, file: File, path: Path, downloads: Path, unpack: Pack) -> None:
+    """Write a file from its address, or from the archive there."""
+    if not file.url:
+        raise UserError(
+            f"{name}: no official address has this file; put it at {file.local} below a folder, and name that folder "
+            f"in {DATA}"
+        )
     try:
-        take(archive, member, taken)
-    except (KeyError, tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error) as e:
-        archive.unlink()
-        taken.unlink(missing_ok=True)
-        raise UserError(f"{archive.name}: no file {member} in it: {e}; has the archive changed?") from e
-    taken.replace(archive)
+        # No hash: a recipe has that of the unpacked text, which `_fault` compares.
+        download = Path(
+            pooch.retrieve(file.url, None, path=downloads, downloader=pooch.HTTPDownloader(timeout=SECONDS))
+        )
+    except (OSError, ValueError) as e:
+        raise UserError(
+            f"{file.url}: cannot be downloaded: {e}; or set {DATA} to a folder that holds the corpus"
+        ) from e
+    if file.member:
+        try:
+            unpack(download, file.member, path)
+        except (KeyError, *BROKEN) as e:
+            raise UserError(f"{file.url}: no file {file.member} in it: {e}; has the archive changed?") from e
+    elif file.column:
+        columns = [line.split("\t") for line in text(download).split("\n")]
+        write(path, "\n".join(c[file.column - 1] if len(c) >= file.column else "" for c in columns))
+    else:
+        shutil.copyfile(download, path)
 
 
-def _unpack(archive: Path, member: str, out: Path) -> None:
-    """Write one file of a .zip or .tar archive."""
+def _unpack(archive: Path, member: str, path: Path) -> None:
+    """Write one file of a .zip or .tar archive; nothing is unpacked to where the archive says."""
     if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as packed, packed.open(member) as inside, out.open("wb") as file:
-            shutil.copyfileobj(inside, file)
-        return
-    with tarfile.open(archive) as tar:
-        content = tar.extractfile(member)
-        if content is None:
-            raise KeyError(member)
-        with content, out.open("wb") as file:
+        with zipfile.ZipFile(archive) as packed, packed.open(member) as content, path.open("wb") as file:
             shutil.copyfileobj(content, file)
+        return
+    with tarfile.open(archive) as packed_tar:
+        extracted = packed_tar.extractfile(member)
+        if extracted is None:
+            raise KeyError(member)
+        with extracted, path.open("wb") as file:
+            shutil.copyfileobj(extracted, file)

@@ -1,4 +1,4 @@
-"""Scoring one row of a recipe: a set, as a model or an ensemble writes it, measured as the published figure was."""
+"""Scoring the rows of a recipe: the outputs of a model or an ensemble for a set of pairs, as published figures are."""
 
 import json
 import math
@@ -12,21 +12,38 @@ from antiphon.data.corpus import read, read_lines
 from antiphon.errors import UserError, near
 from antiphon.evaluation import metrics
 from antiphon.evaluation.metrics import Score
+from antiphon.files import write
+from antiphon.progress import Reporter
 from antiphon.recipes.corpora.index import CORPORA
+from antiphon.recipes.corpora.measure import Measure
+from antiphon.recipes.models import Trained, open_model
+from antiphon.recipes.pairs import resolve
 from antiphon.recipes.recipe import Recipe, Row
 from antiphon.result import Candidate, Result
 from antiphon.seq2seq import Seq2Seq
 
-PERPLEXITIES = ("perplexity", "character_perplexity", "word_perplexity")  # of pieces, characters, words; see there
+PERPLEXITIES = ("perplexity", "character_perplexity", "word_perplexity")  # a piece, a character, a word
 
 
 class Scored(NamedTuple):
-    """One set as one model, or an ensemble of seeds, writes it."""
+    """The outputs of one model, or of an ensemble of its seeds, for one set, and their scores."""
 
     sources: list[str]
     references: list[list[str]]
     outputs: list[str]
     scores: list[Score]
+
+
+class ScoredRow(NamedTuple):
+    """A row of a recipe for one model, with a run for each seed, or one for an ensemble."""
+
+    row: Row
+    groups: list[list[Trained]]  # the seeds of each run
+    runs: list[Scored]
+
+    @property
+    def model(self) -> str:
+        return self.groups[0][0].variant.name
 
 
 def examples(spec: str, source: str = "", target: str = "") -> list[dict[str, Any]]:
@@ -37,118 +54,100 @@ def examples(spec: str, source: str = "", target: str = "") -> list[dict[str, An
 
 
 def check(recipe: Recipe, folder: Path) -> None:
-    """Refuse a corpus and metrics that nobody knows, before hours of training.
+    """Refuse an unknown corpus and unknown metrics before hours of training.
 
     Raises:
-        UserError: a name is not known.
+        UserError: a name is unknown.
     """
     if recipe.corpus and recipe.corpus not in CORPORA:
         raise UserError(f"{folder}: no corpus is called '{recipe.corpus}'{near(recipe.corpus, CORPORA)}")
-    own = CORPORA[recipe.corpus].measures if recipe.corpus else {}
-    known = [*metrics.HIGHER_IS_BETTER, *PERPLEXITIES, *own]
+    known = [*metrics.HIGHER_IS_BETTER, *PERPLEXITIES, *_measures(recipe)]
     for name in chain(recipe.metrics, *(row.metrics for row in recipe.scores)):
         if name not in known:
             raise UserError(f"{folder}: no metric is called '{name}'{near(name, known)}")
 
 
-def score(
-    recipe: Recipe, row: Row, models: Sequence[Path], pairs: str, tokenised: Path | None, judges: Sequence[Path] = ()
-) -> Scored:
-    """Generate from one set, let the judges choose again if there are any, and measure.
+def score_row(
+    recipe: Recipe, row: Row, trained: Sequence[Trained], files: Mapping[str, Path], out: Path, reporter: Reporter
+) -> list[ScoredRow]:
+    """Score a row of a recipe with each of its models, and write their outputs.
 
     Args:
-        recipe: whose metrics and faults are used.
-        row: how outputs are looked for.
-        models: a model's folder, or those of an ensemble.
-        pairs: the set.
-        tokenised: references as published scores have them.
-        judges: models that together rank the search's outputs again.
+        recipe, row: the set of pairs, the search and the metrics.
+        trained: the models.
+        files: paths by the names that the recipe uses.
+        out: the folder of outputs.
+        reporter: where progress goes.
+
+    Returns:
+        An entry for each model; none for a model that the row leaves out, or that needs others that were not trained.
+
+    Raises:
+        UserError: pairs cannot be read, or outputs cannot be written.
     """
-    model = opened(models)
-    data = model.config.data
-    given = examples(pairs, data.source, data.target)
-    texts = [_pair(item, data.source, data.target)[0] for item in given]
+    rescorers = [model for model in trained if model.variant.name == row.rescored_by]
+    if row.rescored_by and not rescorers:
+        return []
+    scored = []
+    for name in dict.fromkeys(model.variant.name for model in trained):
+        seeds = [model for model in trained if model.variant.name == name]
+        if (row.models and name not in row.models) or len(seeds) < row.ensemble:
+            continue
+        reporter.show("scoring", recipe.scores.index(row), len(recipe.scores), f"{row.name}, {name}")
+        groups = [seeds[: row.ensemble]] if row.ensemble > 1 else [[seed] for seed in seeds]
+        runs = []
+        for group in groups:
+            runs.append(score(recipe, row, group, files, rescorers))
+            _write_outputs(out, row, group, runs[-1].outputs)
+        scored.append(ScoredRow(row, groups, runs))
+    return scored
+
+
+def score(
+    recipe: Recipe, row: Row, models: Sequence[Trained], files: Mapping[str, Path], rescorers: Sequence[Trained] = ()
+) -> Scored:
+    """Generate outputs for one set of pairs, rescore them where the row says so, and compute the metrics.
+
+    Args:
+        recipe, row: the set of pairs, the search and the metrics.
+        models: a model, or the members of an ensemble.
+        files: paths by the names that the recipe uses.
+        rescorers: models that together choose among the outputs of each source.
+    """
+    model = open_model(models)
+    fields = model.config.data.source, model.config.data.target
+    pairs = examples(resolve(row.pairs, models[0].variant.name, files), *fields)
+    texts = [_pair(pair, *fields)[0] for pair in pairs]
     results = model.generate(texts, sample=row.sample, **row.search)
-    if judges:
-        ranked = [[text] for text in _chosen_again(row, texts, results, judges)]
+    if rescorers:
+        ranked = [[text] for text in _rescored(row, texts, results, open_model(rescorers))]
     else:
-        ranked = [_ranked(recipe, row, item, result) for item, result in zip(given, results, strict=True)]
-    outputs = [text for some in ranked for text in some]
-    items = [item for item, some in zip(given, ranked, strict=True) for _ in some]  # one for each output
-    sides = [_pair(item, data.source, data.target) for item in items]
-    sources, references = [source for source, _ in sides], [wanted for _, wanted in sides]
+        ranked = [_ranked(recipe, row, pair, result) for pair, result in zip(pairs, results, strict=True)]
+    outputs = [text for several in ranked for text in several]
+    items = [pair for pair, several in zip(pairs, ranked, strict=True) for _ in several]  # one for each output
+    sources = [_pair(item, *fields)[0] for item in items]
+    references = [_pair(item, *fields)[1] for item in items]
     scores = [
-        _measured(name, recipe, row, model, items, sources, references, outputs)
+        _score(name, _measures(recipe), row, model, items, Scored(sources, references, outputs, []))
         for name in row.metrics or recipe.metrics
     ]
-    if tokenised:
-        tokens = list(read_lines(tokenised))
-        found = metrics.tokenised_bleu(metrics.moses(outputs, row.language), tokens)
-        scores.append(Score("tokenised bleu", found.value, found.signature, True, found.note))
+    if row.tokenised:
+        scores.append(_tokenised_bleu(outputs, files[row.tokenised], row.language))
     return Scored(sources, references, outputs, scores)
 
 
-def _ranked(recipe: Recipe, row: Row, item: Mapping[str, Any], result: Result) -> list[str]:
-    """The best outputs of a source, where their scores are lessened by what is wrong with them."""
-    candidates: list[Result | Candidate] = [result, *result.candidates]
-    found: dict[str, Result | Candidate] = {}
-    for one in candidates:
-        found.setdefault(one.text, one)
-    ranked = list(found.values())
-    faults = CORPORA[recipe.corpus].faults if recipe.corpus else None
-    if row.faults and faults:
-        ranked.sort(key=lambda one: (not one.finished, row.faults * faults(item, one.text) - one.score))
-    return [one.text for one in ranked[: row.top]]
-
-
-def _chosen_again(row: Row, sources: Sequence[str], results: Sequence[Result], judges: Sequence[Path]) -> list[str]:
-    """The best of each n-best list by its own log p and the judges' (Sutskever 2014, section 3.2)."""
-    entries = []
-    for number, result in enumerate(results):
-        entries.append(rerank.Entry(number, result.text, result.log_prob))
-        entries += [rerank.Entry(number, other.text, other.log_prob) for other in result.candidates]
-    scorer = rerank.of_model(opened(judges))
-    ranked = rerank.rerank(sources, entries, [scorer], [1 - row.weight, row.weight])
-    return [group[0].entry.text for group in ranked]
-
-
-def opened(folders: Sequence[Path]) -> Seq2Seq:
-    """A model, or an ensemble of several."""
-    return Seq2Seq.load(folders[0]) if len(folders) == 1 else Seq2Seq.ensemble(folders)
-
-
-def _pair(item: Mapping[str, Any], source: str, target: str) -> tuple[str, list[str]]:
-    """An example's source and references."""
-    wanted = item[target or "target"]
-    return str(item[source or "source"]), [wanted] if isinstance(wanted, str) else list(wanted)
-
-
-def _measured(
-    name: str,
-    recipe: Recipe,
-    row: Row,
-    model: Seq2Seq,
-    items: list[dict[str, Any]],
-    sources: list[str],
-    references: list[list[str]],
-    outputs: list[str],
-) -> Score:
-    measures = CORPORA[recipe.corpus].measures if recipe.corpus else {}
-    if name in measures:
-        return measures[name](items, outputs)
-    if name in PERPLEXITIES:
-        return perplexity(model, sources, [group[0] for group in references], name)
-    return metrics.measure([name], outputs, references, language=row.language, lowercase=row.lowercase)[name]
-
-
 def perplexity(model: Seq2Seq, sources: Sequence[str], targets: Sequence[str], name: str = "perplexity") -> Score:
-    """exp of the negative log p of all targets over the number of their units; see `PERPLEXITIES`."""
+    """exp of the negative log p of all targets over the number of their units.
+
+    Args:
+        model: gives the log p.
+        sources, targets: pairs.
+        name: one of `PERPLEXITIES`. Pieces and characters include the end of a target, words do not.
+    """
     results = model.score(sources, targets)
     if name == "perplexity":
-        counts, unit = (
-            [len(result.token_log_probs) for result in results],
-            f"{model.config.text.kind} piece|eos:counted",
-        )
+        counts = [len(result.token_log_probs) for result in results]
+        unit = f"{model.config.text.kind} piece|eos:counted"
     elif name == "character_perplexity":
         counts, unit = [len("".join(text.split())) + 1 for text in targets], "character, spaces not|eos:counted"
     else:
@@ -156,3 +155,66 @@ def perplexity(model: Seq2Seq, sources: Sequence[str], targets: Sequence[str], n
     ends = name == "word_perplexity"
     nll = -sum(result.log_prob - (result.token_log_probs[-1] if ends else 0.0) for result in results)
     return Score(name, math.exp(nll / sum(counts)), f"{name}|unit:{unit}", False)
+
+
+def _measures(recipe: Recipe) -> Mapping[str, Measure]:
+    """The metrics that the recipe's corpus defines."""
+    return CORPORA[recipe.corpus].measures if recipe.corpus else {}
+
+
+def _ranked(recipe: Recipe, row: Row, item: Mapping[str, Any], result: Result) -> list[str]:
+    """The best outputs of a source, each once, after a penalty for each fault that the corpus counts."""
+    outputs: dict[str, Result | Candidate] = {}
+    for output in _outputs(result):
+        outputs.setdefault(output.text, output)
+    ranked = list(outputs.values())
+    faults = CORPORA[recipe.corpus].faults if recipe.corpus else None
+    if row.faults and faults:
+        ranked.sort(key=lambda output: (not output.finished, row.faults * faults(item, output.text) - output.score))
+    return [output.text for output in ranked[: row.top]]
+
+
+def _rescored(row: Row, sources: Sequence[str], results: Sequence[Result], rescorer: Seq2Seq) -> list[str]:
+    """The best of each n-best list by its own log p and the rescorer's (Sutskever 2014, section 3.2)."""
+    entries = [
+        rerank.Entry(number, output.text, output.log_prob)
+        for number, result in enumerate(results)
+        for output in _outputs(result)
+    ]
+    ranked = rerank.rerank(sources, entries, [rerank.of_model(rescorer)], [1 - row.weight, row.weight])
+    return [group[0].entry.text for group in ranked]
+
+
+def _outputs(result: Result) -> list[Result | Candidate]:
+    return [result, *result.candidates]
+
+
+def _pair(item: Mapping[str, Any], source: str, target: str) -> tuple[str, list[str]]:
+    """An example's source and references; `source` and `target` are the fields' names, empty for these very words."""
+    references = item[target or "target"]
+    return str(item[source or "source"]), [references] if isinstance(references, str) else list(references)
+
+
+def _score(
+    name: str, measures: Mapping[str, Measure], row: Row, model: Seq2Seq, items: list[dict[str, Any]], texts: Scored
+) -> Score:
+    """One metric: the corpus's own, a perplexity, or one of `evaluation.metrics`."""
+    if name in measures:
+        return measures[name](items, texts.outputs)
+    if name in PERPLEXITIES:
+        return perplexity(model, texts.sources, [group[0] for group in texts.references], name)
+    scores = metrics.measure([name], texts.outputs, texts.references, language=row.language, lowercase=row.lowercase)
+    return scores[name]
+
+
+def _tokenised_bleu(outputs: Sequence[str], references: Path, language: str) -> Score:
+    score = metrics.tokenised_bleu(metrics.moses(outputs, language), list(read_lines(references)))
+    return Score("tokenised bleu", score.value, score.signature, True, score.note)
+
+
+def _write_outputs(out: Path, row: Row, group: Sequence[Trained], outputs: Sequence[str]) -> None:
+    """Keep the outputs, one a line, to look at and to compare."""
+    out.mkdir(parents=True, exist_ok=True)
+    seeds = "+".join(str(model.seed) for model in group)
+    name = "".join(c if c.isalnum() else "-" for c in f"{row.name}.{group[0].variant.name}.seed{seeds}")
+    write(out / f"{name}.txt", "".join(" ".join(text.split()) + "\n" for text in outputs))

@@ -10,10 +10,7 @@ from pathlib import Path
 import pytest
 from prepared import prepared, prepared_from
 
-from antiphon.errors import UserError
 from antiphon.recipes.corpora import aeslc
-from antiphon.recipes.fetch import fetch
-from antiphon.recipes.recipe import File
 
 EMAIL = (
     "Can we meet\non Friday?\n\n@subject\nMeeting on Friday\n\n@ann0\nFriday meeting\n\n@ann1\nMeet up\n\n@ann2\nHi\n"
@@ -66,15 +63,3 @@ def test_the_official_form_packs_to_the_local_file(data_folder: Path, tmp_path: 
     assert hashlib.sha256((tmp_path / "dev.jsonl").read_bytes()).digest() == hashlib.sha256(content).digest()
     found = prepared_from("aeslc", {"dev.jsonl": tmp_path / "dev.jsonl"}, tmp_path, words=100)["dev.pairs.jsonl"]
     assert len(found) == 1960 and {len(pair["target"]) for pair in found} <= {2, 3, 4}
-
-
-def test_the_archive_is_fetched_and_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ANTIPHON_DATA", raising=False)
-    official = archive(tmp_path / "a.tar.gz", {"x/dev/b.subject": EMAIL, "x/dev/a.subject": EMAIL})
-    aeslc.pack(official, "x/dev", tmp_path / "dev.jsonl")
-    digest = hashlib.sha256((tmp_path / "dev.jsonl").read_bytes()).hexdigest()
-    file = File(url=official.as_uri(), sha256=digest, local="aeslc/dev.jsonl.gz", member="x/dev")
-    path = fetch("dev.jsonl", file, tmp_path / "data", aeslc.pack)
-    assert path.read_bytes() == (tmp_path / "dev.jsonl").read_bytes() and official.is_file()
-    with pytest.raises(UserError, match="no file x/test in it"):
-        fetch("test.jsonl", file.model_copy(update={"member": "x/test"}), tmp_path / "data", aeslc.pack)

@@ -13,7 +13,7 @@ import pytest
 from antiphon.errors import UserError
 from antiphon.evaluation import metrics
 from antiphon.progress import Reporter
-from antiphon.recipes import recipe, run, scoring
+from antiphon.recipes import models, pairs, recipe, run, scoring
 from antiphon.recipes.corpora.index import CORPORA, Corpus
 from antiphon.recipes.fetch import text
 from antiphon.seq2seq import Seq2Seq
@@ -398,23 +398,25 @@ def test_every_projects_recipe_makes_configurations(tmp_path: Path) -> None:
         assert not loaded.corpus or loaded.corpus in CORPORA
         for variant in loaded.models:
             files = {name: tmp_path / name for name in loaded.files}
-            assert run.configured(loaded, variant, 1, files).data.train
+            assert models.configure(loaded, variant, 1, files, tmp_path).data.train
 
 
-def test_pairs_are_prepared_again_when_the_recipe_changes(corpora: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[int] = []
+def test_pairs_are_prepared_again_when_the_recipe_or_the_corpus_changes(
+    corpora: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[int] = []
 
     def counted(files: Mapping[str, Path], out: Path, least: int) -> None:
-        made.append(least)
+        prepared.append(least)
         halves(files, out, least)
 
-    monkeypatch.setitem(CORPORA, "halves", Corpus(counted, {"begins": begins}))  # type: ignore[dict-item]
-    folder, out = written(corpora, SEVERAL), corpora.parent / "out"
-    loaded = recipe.load(folder)
-    for least, times in ((10, 1), (10, 1), (11, 2)):
+    loaded = recipe.load(written(corpora, SEVERAL))
+    for least, version, times in ((10, 1, 1), (10, 1, 1), (11, 1, 2), (11, 2, 3), (11, 2, 3)):
+        corpus = Corpus(counted, {"begins": begins}, version=version)  # type: ignore[dict-item]
+        monkeypatch.setitem(CORPORA, "halves", corpus)
         changed = loaded.model_copy(update={"prepare": {"least": least}})
-        files = run._data(changed, out, Reporter(quiet=True))
-        assert files["warm.jsonl"].is_file() and len(made) == times
+        files = pairs.collect(changed, corpora.parent / "data", Reporter(quiet=True))
+        assert sorted(files) == ["all.tsv", "cold.jsonl", "warm.jsonl"] and len(prepared) == times
 
 
 def test_models_bring_those_that_they_need(corpora: Path) -> None:
@@ -423,7 +425,7 @@ def test_models_bring_those_that_they_need(corpora: Path) -> None:
         'metrics = ["per"]\n', 'metrics = ["per"]\n[[models]]\nname = "first"\n[[models]]\nname = "other"\n'
     )
     loaded = recipe.load(written(corpora, middle))
-    chosen = run._chosen(loaded, ["both"], corpora)
+    chosen = run.select(loaded, ["both"], corpora)
     assert [variant.name for variant in chosen] == ["first", "back", "both"]
 
 

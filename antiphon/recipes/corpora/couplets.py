@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from antiphon.evaluation.metrics import Score
+from antiphon.files import write
 from antiphon.recipes import fetch
 from antiphon.recipes.tones import contrast, rhymes, tone
 
@@ -95,7 +96,7 @@ def _continued(couplets: Sequence[Couplet]) -> list[Couplet]:
 
 
 def _write(path: Path, rows: Iterable[Couplet]) -> None:
-    path.write_text("".join(f"{source}\t{target}\n" for source, target in rows), encoding="utf-8", newline="\n")
+    write(path, "".join(f"{source}\t{target}\n" for source, target in rows))
 
 
 MEASURES = {"length": length, "tones": tones}

@@ -34,6 +34,7 @@ class Corpus(NamedTuple):
     measures: Mapping[str, Measure]
     faults: Faults | None = None  # what a row's `faults` counts
     pack: Callable[[Path, str, Path], None] | None = None  # an archive's folder of many small files to one file
+    version: int = 1  # of the prepared pairs: raise it when `prepare` writes other pairs, so that old ones are replaced
 
 
 CORPORA: dict[str, Corpus] = {

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from antiphon.data.corpus import read
+from antiphon.files import write
 from antiphon.recipes.corpora import rows
 
 
@@ -24,5 +25,4 @@ def prepare(files: Mapping[str, Path], out: Path, *, source: str, target: str, p
     kept = list(islice(corpus, pairs))
     for name, sides in (("pairs", ("source", "target")), ("reverse", ("target", "source"))):
         rows.write(out / f"{name}.jsonl", ({sides[0]: pair.source, sides[1]: pair.target} for pair in kept))
-    texts = "".join(f"{pair.target}\n" for pair in corpus)
-    (out / "texts.txt").write_text(texts, encoding="utf-8", newline="\n")
+    write(out / "texts.txt", "".join(f"{pair.target}\n" for pair in corpus))

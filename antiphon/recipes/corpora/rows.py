@@ -5,8 +5,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from antiphon import files
+
 
 def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write objects, one a line; each has a source and a target, and whatever measures need besides."""
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    path.write_text("".join(lines), encoding="utf-8", newline="\n")
+    files.write(path, "".join(lines))
