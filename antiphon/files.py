@@ -7,7 +7,7 @@ the right name is always complete, whenever the process or the machine stops.
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
@@ -82,7 +82,7 @@ def write(path: Path, content: str | bytes) -> None:
         unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def write_all(folder: Path, files: Mapping[str, bytes], last: str, stale: tuple[str, ...] = ()) -> None:
+def write_all(folder: Path, files: Mapping[str, bytes], last: str, stale: Sequence[str] = ()) -> None:
     """Write several files that belong together, all or none.
 
     Everything is written under temporary names first. From the first rename to the last the folder has no file `last`,
@@ -121,6 +121,8 @@ def write_all(folder: Path, files: Mapping[str, bytes], last: str, stale: tuple[
 def whole_folder(path: Path) -> Iterator[Path]:
     """Give an empty temporary folder to fill; it takes the place of `path` at the end, if nothing was raised.
 
+    Only then does the old folder go, so that a failure leaves it as it was.
+
     Raises:
         UserError: it cannot be written.
     """
@@ -130,6 +132,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
         try:
             unfinished.mkdir(parents=True)
             yield unfinished
+            for file in filter(Path.is_file, unfinished.rglob("*")):
+                _sync(file)
             shutil.rmtree(path, ignore_errors=True)
             unfinished.replace(path)
             _sync_folder(path.parent)

@@ -8,7 +8,6 @@ README.md            the card: what the model is, what made it, how good it is, 
 
 import html
 import json
-import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -24,10 +23,10 @@ from safetensors import SafetensorError
 
 from antiphon.config import loading
 from antiphon.config.sections import Config
-from antiphon.data.store import FULL
 from antiphon.data.tokenizer import Tokenizer
 from antiphon.errors import UserError, near
 from antiphon.evaluation.metrics import Score
+from antiphon.files import write_all
 from antiphon.version import __version__
 
 FORMAT = "antiphon model"
@@ -109,8 +108,7 @@ def save(
 ) -> None:
     """Write a model folder, or a newer model into one.
 
-    Everything is first written under temporary names. Only when all of it is on the disk are the files renamed, so
-    that a full disk leaves a model that was there before as it was.
+    All of it is on the disk before anything is replaced, so that a full disk leaves an earlier model as it was.
 
     Args:
         path: the folder; made if missing.
@@ -130,34 +128,7 @@ def save(
     if card is not None:
         files[CARD] = _card(folder.resolve().name, config, source, target, card).encode()
     files[CONFIG] = json.dumps(document, indent=1, ensure_ascii=False).encode()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder, files, others)
-    except OSError as e:
-        what = "the disk is full; make room and start again" if e.errno in FULL else e.strerror
-        raise UserError(f"{folder}: the model cannot be written: {what}") from e
-
-
-def _replace(folder: Path, files: Mapping[str, bytes], old: Sequence[str]) -> None:
-    """Write files, in the order given, all or none; then delete old ones that would mislead."""
-    partial = {name: folder / f".{name}.partial" for name in files}
-    try:
-        for name, content in files.items():
-            with partial[name].open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        current = folder / CONFIG
-        if current.exists() and current.read_bytes() != files[CONFIG]:
-            current.unlink()  # until all is renamed, the folder has files of two models
-        for name in files:
-            partial[name].replace(folder / name)
-        for name in old:
-            (folder / name).unlink(missing_ok=True)
-    finally:
-        for path in partial.values():
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
+    write_all(folder, files, last=CONFIG, stale=others)
 
 
 def load(path: str | Path) -> ModelFolder:

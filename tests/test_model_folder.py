@@ -97,7 +97,7 @@ def test_a_full_disk_leaves_the_model_before(saved: Path, monkeypatch: pytest.Mo
         sync(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(UserError, match="model: the model cannot be written: the disk is full; make room"):
+    with pytest.raises(UserError, match="model: cannot be written: the disk is full; make room"):
         model_folder.save(saved, SEPARATE, TOKENIZER, OTHER, {"a": WEIGHTS["a"] + 1}, CARD)
     assert {p.name: p.read_bytes() for p in saved.iterdir()} == before
 
@@ -121,7 +121,7 @@ def test_a_save_that_dies_between_two_files_leaves_no_model_of_two(
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", "utf-8")
-    with pytest.raises(UserError, match="file: the model cannot be written"):
+    with pytest.raises(UserError, match="file: cannot be written"):
         model_folder.save(tmp_path / "file", JOINT, TOKENIZER, TOKENIZER, WEIGHTS)
 
 

@@ -3,7 +3,7 @@
 import itertools
 from typing import Any
 
-from antiphon.config.shapes import CELLS
+from antiphon.config.kinds import CELLS
 
 SCORES = ["dot", "scaled_dot", "general", "additive", "multi_head"]
 ATTENDING = ["bahdanau", "input_feeding", "over_outputs"]
@@ -28,7 +28,7 @@ def variants() -> list[Options]:
     deep = [
         {"cell": c, "decoder": d, "encoder_layers": 3, "decoder_layers": 2, "residual": True, "layer_norm": n}
         for c, d, n in itertools.product(CELLS, ["input_feeding", "over_outputs"], ["output", "gates"])
-        if not (CELLS[c].light and n == "gates")
+        if not (CELLS[c].element_wise and n == "gates")
     ]
     bridges = [{"bridge": b, "cell": c} for b in ("zero", "last", "backward") for c in CELLS]
     others: list[Options] = [

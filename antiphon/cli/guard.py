@@ -9,6 +9,7 @@ from typing import NoReturn, ParamSpec
 import typer
 
 from antiphon.errors import UserError
+from antiphon.files import reason
 
 P = ParamSpec("P")
 
@@ -39,10 +40,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
                 raise
             _fail("out of memory; lower the batch, or for a training text.size or the model's sizes")
         except OSError as e:
-            from antiphon.data.store import FULL
-
-            advice = "; make room and run the same command again" if e.errno in FULL else ""
-            _fail(f"{f'{e.filename}: ' if e.filename else ''}{e.strerror or e}{advice}")
+            _fail(f"{f'{e.filename}: ' if e.filename else ''}{reason(e)}")
         except KeyboardInterrupt:
             more = "; the same command goes on" if command.__name__ in RESUMABLE else ""
             typer.echo(f"antiphon: stopped{more}", err=True)

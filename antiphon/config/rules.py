@@ -1,7 +1,8 @@
 """Options that contradict each other are refused here, both named, before any work begins."""
 
+from antiphon.config.kinds import CELLS
 from antiphon.config.sections import Config, Model
-from antiphon.config.shapes import CELLS, readout_size
+from antiphon.config.shapes import shapes
 from antiphon.errors import UserError
 
 
@@ -15,11 +16,11 @@ def check(config: Config) -> None:
             "model.tie = 'all' needs text.joint = true: set model.tie = 'decoder', or text.joint = true",
         ),
         (
-            m.coverage and m.decoder not in ("bahdanau", "input_feeding"),
+            m.coverage and not shapes(m).stepwise,
             "model.coverage needs model.decoder = 'bahdanau' or 'input_feeding'",
         ),
         (
-            m.copy_source and m.decoder in ("initial", "context"),
+            m.copy_source and not shapes(m).attends,
             f"model.copy_source needs attention, and model.decoder = '{m.decoder}' has none",
         ),
         (
@@ -35,7 +36,7 @@ def check(config: Config) -> None:
             "model.decoder = 'between' needs model.decoder_layers = 2 or more",
         ),
         (
-            m.layer_norm == "gates" and CELLS[m.cell].light,
+            m.layer_norm == "gates" and CELLS[m.cell].element_wise,
             "model.layer_norm = 'gates' needs model.cell = 'lstm' or 'gru': set model.layer_norm = 'output'",
         ),
         (m.attention_size % m.heads != 0, "model.heads must divide model.attention_size"),
@@ -85,9 +86,8 @@ def differences(old: Model, new: Model) -> list[str]:
 
 def _check_sizes(m: Model) -> None:
     """Refuse sizes that do not fit, with the numbers and what to set."""
-    last = m.encoder_hidden * (2 if m.bidirectional else 1)
-    memory = last if m.merge == "concat" else m.encoder_hidden
-    attends = m.decoder not in ("initial", "context")
+    size = shapes(m)
+    last, memory, attends = size.final, size.memory, size.attends
     if attends and m.score in ("dot", "scaled_dot") and memory != m.decoder_hidden:
         raise UserError(
             f"model.score = '{m.score}' compares states of one size, but the encoder's have {memory} units and the "
@@ -98,10 +98,10 @@ def _check_sizes(m: Model) -> None:
             f"model.bridge = 'last' hands {last} units to a decoder of {m.decoder_hidden}: "
             f"set model.decoder_hidden = {last}, or model.bridge = 'dense'"
         )
-    if m.tie != "none" and readout_size(m) != m.embedding:
+    if m.tie != "none" and size.readout != m.embedding:
         width = "decoder_hidden" if m.readout == "residual" else "readout_size"
         raise UserError(
-            f"model.tie = '{m.tie}' needs a readout as wide as the embedding, but it has {readout_size(m)} units "
+            f"model.tie = '{m.tie}' needs a readout as wide as the embedding, but it has {size.readout} units "
             f"and the embedding {m.embedding}: set model.{width} = {m.embedding}, or model.tie = 'none'"
         )
     if m.readout == "residual" and attends and m.score != "multi_head" and memory != m.decoder_hidden:

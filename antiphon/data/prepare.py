@@ -7,7 +7,6 @@ it and goes on at once; other data or options than before are an error that says
 import hashlib
 import heapq
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +23,7 @@ from antiphon.data.slots import Slots
 from antiphon.data.store import Store
 from antiphon.data.tokenizer import Tokenizer
 from antiphon.errors import UserError
+from antiphon.files import told, whole_path, write
 
 FORMAT = "antiphon data"
 VERSION = 1
@@ -70,16 +70,13 @@ def prepare(
     report = progress or (lambda stage, done, total: None)
     if not config.data.train:
         raise UserError("no training data: name a corpus in data.train, such as pairs.tsv or text.en,text.de")
-    try:
+    with told(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        data = _spooled(folder, config.data)
-        state = _read_state(folder)
-        origin = _origin(data, config, state)
-        if state is None:
-            return _prepare(folder, config.model_copy(update={"data": data}), origin, report, vocabulary)
-    except OSError as e:
-        what = "the disk is full; make room or write elsewhere" if e.errno in store.FULL else e.strerror
-        raise UserError(f"{e.filename or folder}: cannot be written or read: {what}") from e
+    data = _spooled(folder, config.data)
+    state = _read_state(folder)
+    origin = _origin(data, config, state)
+    if state is None:
+        return _prepare(folder, config.model_copy(update={"data": data}), origin, report, vocabulary)
     changes = _changes(state, origin)
     if changes:
         raise UserError(
@@ -97,7 +94,8 @@ def count(folder: Path, data: Data) -> int:
     state = _read_state(folder)
     if state is not None:
         return int(state["pairs"])
-    folder.mkdir(parents=True, exist_ok=True)
+    with told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return sum(1 for _ in _read(_spooled(folder, data), "train"))
 
 
@@ -139,7 +137,7 @@ def _identify(path: Path, known: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with told(path, "cannot be read"), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -210,26 +208,22 @@ def _is_pipe(spec: str) -> bool:
 
 
 def _spool(folder: Path, spec: str) -> Path:
-    """Copy standard input into the folder; where it has nothing to say, an earlier copy is taken."""
+    """Copy standard input into the folder; where it is empty or a terminal, an earlier copy is used."""
     path = folder / f"stdin.{spec.partition(':')[2] or 'tsv'}"
     if path.is_file() and sys.stdin.isatty():
         return path
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
+    first = sys.stdin.buffer.read(1 << 20)
+    if path.is_file() and not first:
+        return path
+    with whole_path(path) as unfinished:
         with unfinished.open("wb") as file:
+            file.write(first)
             shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.is_file() and not unfinished.stat().st_size:
-            return path
         if (folder / STATE).is_file() and not (path.is_file() and _digest(path) == _digest(unfinished)):
             raise UserError(
                 f"{folder} was prepared with other data: standard input is not what it was; write the new run to "
                 "another folder, or delete the old one to start again"
             )
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return path
 
 
@@ -278,9 +272,9 @@ def _prepare(
     learn = vocabulary or partial(_learn, config, slots, partial(training, "learning the vocabulary"))
     source, target = learn()
     for name, tokenizer in zip(_tokenizer_names(text.joint), (source, target), strict=False):
-        _write(folder / name, tokenizer.to_json())
+        write(folder / name, tokenizer.to_json())
     rows = ({"source": pair.source, "target": pair.references} for pair in valid)
-    _write(folder / VALID, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write(folder / VALID, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     store.build(
         folder / "train",
         training("tokenising"),
@@ -294,7 +288,7 @@ def _prepare(
         total=survey.pairs,
     )
     state = {"format": FORMAT, "version": VERSION, "pairs": survey.pairs, "fingerprint": _fingerprint(origin)} | origin
-    _write(folder / STATE, json.dumps(state, ensure_ascii=False, indent=1))
+    write(folder / STATE, json.dumps(state, ensure_ascii=False, indent=1))
     return _load(folder, state)
 
 
@@ -325,20 +319,6 @@ def _read_text(path: Path) -> str:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as e:
         raise UserError(f"{path}: missing or damaged; delete {path.parent} to prepare the data again") from e
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise
-    unfinished.replace(path)
 
 
 def _counted(pairs: Iterable[Pair], stage: str, total: int | None, report: Progress) -> Iterator[Pair]:

@@ -7,7 +7,6 @@ whole, so a folder of the right name is never half-written.
 Shapes: N pairs.
 """
 
-import errno
 import json
 import multiprocessing
 import os
@@ -16,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
@@ -30,6 +29,8 @@ from antiphon.data.corpus import Pair
 from antiphon.data.slots import Slots
 from antiphon.data.tokenizer import Tokenizer
 from antiphon.errors import UserError
+from antiphon.files import FULL as FULL
+from antiphon.files import reason, whole_folder
 
 FORMAT = "antiphon store"
 VERSION = 1
@@ -37,7 +38,6 @@ META = "meta.json"
 SIDES = ("source", "target")
 OFFSET = np.dtype("<i8")
 CHUNK = 1 << 14  # pairs tokenised at once: many, for each dropout's cuts of words are kept as long as a chunk lasts
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk, quota or file-size limit reached
 
 Key = tuple[str, int]  # side and copy
 Ids = NDArray[np.unsignedinteger[Any]]
@@ -147,25 +147,17 @@ def build(
     workers = (workers or os.cpu_count() or 1) if dropout else 1
     size = min(CHUNK, max(CHUNK // 8, -(-total // workers))) if total else CHUNK  # work for every worker
     chunks = _tokenise(encode, _chunks(pairs, size), codec, workers)
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)  # left by a killed build
-    writer = _Writer(unfinished, copies, dtype)
-    try:
-        unfinished.mkdir(parents=True)
-        writer.write(chunks, lambda done: progress(done, total) if progress else None)
+    with closing(chunks), whole_folder(folder) as unfinished:
+        writer = _Writer(unfinished, copies, dtype)
+        try:
+            writer.write(chunks, lambda done: progress(done, total) if progress else None)
+        except OSError as e:
+            if e.errno in FULL:
+                raise UserError(_disk_full(folder, writer, total, e)) from e
+            raise
         if not writer.kept:
             raise UserError(_nothing_left(writer, limits))
         writer.write_meta(fingerprint)
-        shutil.rmtree(folder, ignore_errors=True)
-        unfinished.rename(folder)
-        _sync_folder(folder.parent)
-    except OSError as e:
-        if e.errno in FULL:
-            raise UserError(_disk_full(folder, writer, total)) from e
-        raise
-    finally:
-        chunks.close()
-        shutil.rmtree(unfinished, ignore_errors=True)
     return Store.open(folder)
 
 
@@ -266,7 +258,7 @@ class _Writer:
         return sum(n * self.dtype.itemsize + self.kept * OFFSET.itemsize for n in self.pieces.values())
 
     def write(self, chunks: Iterable[_Chunk], progress: Callable[[int], None]) -> None:
-        """Write all chunks to disk for good, except for the meta data."""
+        """Write all chunks, without meta.json."""
         with ExitStack() as stack:
             files: dict[Key, tuple[BinaryIO, BinaryIO]] = {}
             for key in self.pieces:
@@ -280,8 +272,6 @@ class _Writer:
                     ids.write(chunk.ids[key].tobytes())
                     offsets.write((begins[key] + np.cumsum(chunk.lengths[key])).astype(OFFSET).tobytes())
                 progress(self.seen)
-            for file in chain.from_iterable(files.values()):
-                _sync(file)
 
     def _count(self, chunk: _Chunk) -> None:
         for key, ids in chunk.ids.items():
@@ -301,24 +291,7 @@ class _Writer:
             "dtype": self.dtype.str,
             "pieces": {_stem(key): n for key, n in self.pieces.items()},
         }
-        with (self.folder / META).open("wb") as file:
-            file.write(json.dumps(meta, indent=1).encode())
-            _sync(file)
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, where a folder can be synced at all (not on Windows)."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        (self.folder / META).write_bytes(json.dumps(meta, indent=1).encode())
 
 
 def _keys(copies: int) -> list[Key]:
@@ -373,11 +346,8 @@ def _nothing_left(writer: _Writer, limits: tuple[int, int]) -> str:
     )
 
 
-def _disk_full(folder: Path, writer: _Writer, total: int | None) -> str:
+def _disk_full(folder: Path, writer: _Writer, total: int | None, error: OSError) -> str:
     share = writer.seen / total if total else 0.0
     need = f"about {writer.bytes / share / 1e6:.1f} MB" if share else f"more than {writer.bytes / 1e6:.1f} MB"
     free = shutil.disk_usage(folder.parent).free / 1e6
-    return (
-        f"{folder}: the disk is full: the tokenised pairs need {need} and {free:.0f} MB are free; make room, or write "
-        "elsewhere"
-    )
+    return f"{folder}: cannot be written: {reason(error)}: the tokenised pairs need {need}, and {free:.0f} MB are free"

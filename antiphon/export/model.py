@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto
 
 from antiphon.config import sections
-from antiphon.config.shapes import CELLS
+from antiphon.config.kinds import CELLS
 from antiphon.data.tokenizer import BOS, PAD
 from antiphon.export.graph import FLOAT, INT, MICROSOFT, Array, Graph, Weights, quantised
 
@@ -224,7 +224,7 @@ class _Encoder:
         first = g.constant(np.array(-1), "backward")  # the backward direction's last state
         h, *c = (g.op("Gather", part, first, axis=0) if o.bridge == "backward" else self.joined(part) for part in state)
         c = [g.linear(part, f"bridge.memory_cell.{i}") for part in c]
-        return [g.op("Tanh", c[0] if CELLS[o.cell].light else g.linear(h, f"bridge.state.{i}")), *c]
+        return [g.op("Tanh", c[0] if CELLS[o.cell].element_wise else g.linear(h, f"bridge.state.{i}")), *c]
 
     def words(self) -> None:
         """The output layer's share of some pieces, once a batch: the step multiplies by no others."""

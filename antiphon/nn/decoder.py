@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from antiphon.config.shapes import CELLS
+from antiphon.config.kinds import CELLS
 from antiphon.nn.attention import Attention, Memory, MultiHead
 from antiphon.nn.dropout import Dropout
 from antiphon.nn.fused.decoder import Layer, recurrent_attention
@@ -287,7 +287,7 @@ class Bridge(nn.Module):
         def maps(count: int) -> nn.ModuleList:
             return nn.ModuleList(nn.Linear(source_size, hidden) for _ in range(count))
 
-        self.state = maps(0 if self.cell.light else dense)
+        self.state = maps(0 if self.cell.element_wise else dense)
         self.memory_cell = maps(dense if "cell" in self.cell.state else 0)
 
     def forward(self, final: list[State]) -> Named:

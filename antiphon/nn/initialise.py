@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from antiphon.config.shapes import CELLS
+from antiphon.config.kinds import CELLS
 from antiphon.nn.attention import Additive
 from antiphon.nn.layers import Recurrent
 from antiphon.nn.sru import SRU

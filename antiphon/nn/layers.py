@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from antiphon.config.shapes import CELLS
+from antiphon.config.kinds import CELLS
 from antiphon.nn.fused import native
 from antiphon.nn.fused.decoder import Layer
 from antiphon.nn.fused.layer import recurrence
@@ -162,6 +162,6 @@ class NormalisedRecurrent(Recurrent):
 
 def layer(cell: str, input_size: int, hidden: int, layer_norm: str) -> Recurrent | SRU:
     """A recurrent layer, with normalised gates where `layer_norm` is `gates`."""
-    if CELLS[cell].light:
+    if CELLS[cell].element_wise:
         return SRU(input_size, hidden)
     return (NormalisedRecurrent if layer_norm == "gates" else Recurrent)(cell, input_size, hidden)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from antiphon.config import sections, shapes
+from antiphon.config import sections
+from antiphon.config.shapes import Shapes, shapes
 from antiphon.data.tokenizer import BOS, PAD
 from antiphon.nn.attention import Attention, Memory, MultiHead
 from antiphon.nn.copying import Copier, copied, coverage_loss
@@ -167,40 +168,35 @@ def build(options: sections.Model, source_vocabulary: int, target_vocabulary: in
         target_vocabulary: number of target pieces.
         draw: draw the first weights, which takes long for large models; False where weights are loaded over them.
     """
-    o = options
+    o, size = options, shapes(options)
     encoder = Encoder(
         o.cell, o.embedding, o.encoder_hidden, o.encoder_layers, bidirectional=o.bidirectional, merge=o.merge,
         residual=o.residual, reverse=o.reverse_source, layer_norm=o.layer_norm, dropout=o.dropout_recurrent,
     )  # fmt: skip
-    readout_size = shapes.readout_size(o)
-    attention = _attention(o, encoder.size)
-    summary_size = encoder.directions * encoder.hidden
-    summary = nn.Linear(summary_size, o.decoder_hidden) if o.decoder == "context" else None
-    context_size = attention.size if attention else o.decoder_hidden if summary else 0
-    feed = {"context": context_size, "bahdanau": context_size, "input_feeding": readout_size}.get(o.decoder, 0)
-    below = 1 if o.decoder == "between" else o.decoder_layers
-    stack = _stack(o, o.embedding + feed, below)
-    upper = _stack(o, o.decoder_hidden + context_size, o.decoder_layers - below) if o.decoder == "between" else None
-    readout = Readout(o.readout, o.decoder_hidden, context_size, o.embedding, readout_size)
+    attention = _attention(o, size) if size.attends else None
+    summary = nn.Linear(size.final, size.context) if size.context and not size.attends else None
+    stack = _stack(o, o.embedding + size.feed, size.below)
+    above = o.decoder_layers - size.below
+    upper = _stack(o, o.decoder_hidden + size.context, above) if above else None
+    readout = Readout(o.readout, o.decoder_hidden, size.context, o.embedding, size.readout)
     decoder: ParallelDecoder | StepwiseDecoder
-    if attention and o.decoder in ("bahdanau", "input_feeding"):
+    if attention and size.stepwise:
         decoder = StepwiseDecoder(
             stack, attention, readout,
-            feeding=o.decoder == "input_feeding", feed_size=readout_size, alpha_counts=o.copy_source,
+            feeding=o.decoder == "input_feeding", feed_size=size.readout, alpha_counts=o.copy_source,
         )  # fmt: skip
     else:
-        decoder = ParallelDecoder(stack, attention, upper, readout, context=o.decoder == "context")
-    bridge_size = encoder.hidden if o.bridge == "backward" else summary_size
+        decoder = ParallelDecoder(stack, attention, upper, readout, context=summary is not None)
     target_embedding = nn.Embedding(target_vocabulary, o.embedding)
     model = Model(
         target_embedding if o.tie == "all" else nn.Embedding(source_vocabulary, o.embedding),
         target_embedding,
         encoder,
         summary,
-        Bridge(o.bridge, o.cell, bridge_size, o.decoder_hidden, o.decoder_layers),
+        Bridge(o.bridge, o.cell, size.bridge, o.decoder_hidden, o.decoder_layers),
         decoder,
-        nn.Linear(readout_size, target_vocabulary),
-        Copier(readout_size) if o.copy_source else None,
+        nn.Linear(size.readout, target_vocabulary),
+        Copier(size.readout) if o.copy_source else None,
         dropout_embedding=o.dropout_embedding,
         dropout_word=o.dropout_word,
         dropout_output=o.dropout_output,
@@ -212,13 +208,10 @@ def build(options: sections.Model, source_vocabulary: int, target_vocabulary: in
     return model
 
 
-def _attention(o: sections.Model, memory_size: int) -> Attention | MultiHead | None:
-    if o.decoder in ("initial", "context"):
-        return None
+def _attention(o: sections.Model, size: Shapes) -> Attention | MultiHead:
     if o.score == "multi_head":
-        out = o.decoder_hidden if o.readout == "residual" else o.attention_size
-        return MultiHead(o.decoder_hidden, memory_size, o.attention_size, o.heads, out)
-    return Attention(o.score, o.decoder_hidden, memory_size, o.attention_size, o.coverage)
+        return MultiHead(o.decoder_hidden, size.memory, size.key, o.heads, size.context)
+    return Attention(o.score, o.decoder_hidden, size.memory, o.attention_size, o.coverage)
 
 
 def _stack(o: sections.Model, input_size: int, layers: int) -> Stack:

@@ -298,7 +298,7 @@ def test_a_full_standard_output() -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run([*command, "--metric", "wer"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
     assert done.returncode == 2
-    assert done.stderr == "antiphon: No space left on device; make room and run the same command again\n"
+    assert done.stderr == "antiphon: the disk is full; make room and run the same command again\n"
 
 
 # Model folders

@@ -33,7 +33,7 @@ def stopped(error: BaseException, name: str = "score") -> int:
         (MemoryError(), "out of memory; lower the batch, or for a training text.size or the model's sizes"),
         (RuntimeError("CUDA out of memory. Tried"), "out of memory; lower the batch"),
         (PermissionError(errno.EACCES, "Permission denied", "out.txt"), "out.txt: Permission denied"),
-        (OSError(errno.ENOSPC, "No space left", "m"), "m: No space left; make room and run the same command again"),
+        (OSError(errno.ENOSPC, "No space left", "m"), "m: the disk is full; make room and run the same command"),
         (OSError("no number"), "no number"),
     ],
     ids=str,

@@ -183,7 +183,7 @@ def test_corpora_that_cannot_be_prepared(tmp_path: Path) -> None:
     refused(options([write(tmp_path / "few.tsv", make_pairs(8))]), "8 pairs are too few .* name a development corpus")
     refused(options([good], data={"max_source_length": 1}), r"none of the 54 training pairs is left")
     (tmp_path / "file").write_text("", "utf-8")
-    with pytest.raises(UserError, match="cannot be written or read"):
+    with pytest.raises(UserError, match="file: cannot be written"):
         prepare(tmp_path / "file", options([good]))
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from antiphon.config import loading
-from antiphon.config.shapes import CELLS
+from antiphon.config.kinds import CELLS
 from antiphon.nn.attention import Additive
 from antiphon.nn.initialise import initialise
 from antiphon.nn.layers import Recurrent
@@ -177,7 +177,7 @@ def test_the_seed_decides(scheme: str) -> None:
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_weight_is_set(scheme: str, cell: str) -> None:
     """What was there before leaves no trace."""
-    norm = "output" if CELLS[cell].light else "gates"
+    norm = "output" if CELLS[cell].element_wise else "gates"
     options = {"cell": cell, "decoder": "bahdanau", "score": "additive", "readout": "maxout", "layer_norm": norm}
     model = made(scheme, **options)
     for weight in model.parameters():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from antiphon.config.shapes import CELLS
+from antiphon.config.kinds import CELLS
 from antiphon.nn.layers import NormalisedRecurrent, Recurrent, layer
 from antiphon.nn.sru import SRU
 
