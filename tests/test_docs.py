@@ -6,8 +6,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
+import click
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from antiphon.cli.main import app
@@ -16,26 +19,32 @@ from antiphon.recipes import recipe
 
 ROOT = Path(__file__).parent.parent
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
-DOCS = [ENGLISH, CHINESE, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-MADE = ["results.md"]  # by a command, of figures
-TRANSLATED = [
-    ENGLISH,
-    *(p for p in DOCS if p.parent.name == "docs" and ".zh-CN." not in p.name and p.name not in MADE),
-]
+RESULTS = ROOT / "docs" / "results.md"  # made by a command
+CONTRIBUTING, CHANGELOG = ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"
+DOCS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+TRANSLATED = [p for p in DOCS if ".zh-CN." not in p.name and p not in (CHANGELOG, RESULTS)]
 BLOCK = re.compile(r"(<!-- test -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
-COMMANDS = [
-    "train",
-    "generate",
-    "chat",
-    "evaluate",
-    "score",
-    "rerank",
-    "check",
-    "tune",
-    "average",
-    "export",
-    "recipe",
-    "demo",
+COMMANDS = list(cast(click.Group, typer.main.get_command(app)).commands)
+STIFF = [  # phrases that a plainer word replaces; CONTRIBUTING.md has the list with examples
+    "looked for",
+    "looking for options",
+    "the drawing",
+    "drawn outputs",
+    "outputs are drawn",
+    "first weights",
+    "drawn weights",
+    "learning rate's course",
+    "cut into pieces",
+    "wanted and unwanted",
+    "what the model made of it",
+    "told from",
+    "goes on with",
+    "pip install antiphon",
+    "词片",
+    "子词数",
+    "学习率日程",
+    "寻找输出",
+    "开发集",
 ]
 
 
@@ -164,6 +173,15 @@ def test_configurations_can_be_read(page: Path, tmp_path: Path) -> None:
             file = tmp_path / "run.toml"
             file.write_text(code, encoding="utf-8")
             loading.load(files=[file])
+
+
+def test_pages_and_help_use_plain_words() -> None:
+    """The phrases in CONTRIBUTING's examples are the exception."""
+    texts = {page.name: read(page) for page in DOCS if page.stem.split(".")[0] != CONTRIBUTING.stem}
+    texts |= {f"{command} --help": help_of(command) for command in COMMANDS}
+    for name, text in texts.items():
+        words = " ".join(re.sub(r"[│\s]+", " ", text).lower().split())
+        assert not [phrase for phrase in STIFF if phrase in words], name
 
 
 def test_make_has_the_targets_that_the_pages_name() -> None:
