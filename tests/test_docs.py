@@ -175,7 +175,9 @@ def test_configurations_can_be_read(page: Path, tmp_path: Path) -> None:
             loading.load(files=[file])
 
 
-@pytest.mark.parametrize("name", ["README", "CHANGELOG", *(f"docs/{n}" for n in ("data", "decoding", "dialogue", "training"))])
+@pytest.mark.parametrize(
+    "name", ["README", "CHANGELOG", *(f"docs/{n}" for n in ("data", "decoding", "dialogue", "training"))]
+)
 def test_pages_use_plain_words(name: str) -> None:
     for page in ROOT.glob(f"{name}*.md"):
         words = " ".join(read(page).lower().split())
