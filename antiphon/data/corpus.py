@@ -9,7 +9,7 @@ A corpus is named by a spec:
     -  -:csv  -:jsonl        standard input: TSV, or the format named
     hf:owner/name:train      a Hugging Face dataset, with a configuration hf:owner/name/config:train, or a local folder
 
-Files and standard input may be compressed with gzip or Zstandard; `antiphon.lines` says what a line is.
+Files and standard input may be compressed with gzip or Zstandard; `antiphon.data.lines` says what a line is.
 """
 
 import csv
@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple
 
 from antiphon.data.lines import Line, called, lines_of
 from antiphon.errors import UserError, near
+from antiphon.words import counted
 
 Kind = Literal["", "utf8", "nul", "columns", "format", "unequal", "corrupt"]
 
@@ -36,7 +37,7 @@ class _Pair(NamedTuple):
 
 
 class Pair(_Pair):
-    """A source text and its target. Further references ride along: a pair with them is still a tuple of two."""
+    """A source text and its target: a tuple of two. Further references are an attribute beside them."""
 
     others: tuple[str, ...]
 
@@ -47,12 +48,12 @@ class Pair(_Pair):
 
     @property
     def references(self) -> list[str]:
-        """All texts that are right: the target, which training takes, and the others."""
+        """All reference texts: the target, which training uses, and the others."""
         return [self.target, *self.others]
 
 
 class Record(NamedTuple):
-    """A pair as it stands in a file, with what is wrong with it."""
+    """A pair of a corpus, with its place in the file and what is wrong with it."""
 
     source: str
     target: str
@@ -78,27 +79,38 @@ def read(spec: str, source: str = "", target: str = "") -> Iterator[Pair]:
     Raises:
         UserError: at the first thing that cannot be read, with file and line; when there is no pair at all.
     """
-    for r in _sound(spec, records(spec, source, target)):
-        yield Pair(r.source, r.target, r.others)
+    empty = True
+    for record in _checked(records(spec, source, target)):
+        empty = False
+        yield Pair(record.source, record.target, record.others)
+    if empty:
+        raise UserError(f"{spec}: no text in it; give a corpus of at least one pair")
 
 
 def read_sources(spec: str, source: str = "") -> Iterator[str]:
-    """Read source texts alone: a column or field, or, of plain text and standard input, whole lines."""
-    for r in _sound(spec, _records(spec, (source,))):
-        yield r.source
+    """Read source texts alone; a corpus without text gives none.
+
+    Args:
+        spec: where the texts are; see the module's documentation. Of plain text whole lines are read.
+        source: column name or number, or field; empty: the first column, or the field `source`.
+
+    Raises:
+        UserError: at the first thing that cannot be read, with file and line.
+    """
+    return (record.source for record in _checked(_records(spec, (source,))))
 
 
 def read_lines(path: str | Path) -> Iterator[str]:
-    """Read whole lines of a text file, or of standard input (`-`); a file without lines gives none."""
-    for line in lines_of(str(path)):
-        r = _record(str(path), line, line.text)
-        if r.kind:
-            raise UserError(f"{r.place}: {r.problem}")
-        yield r.source
+    """Read whole lines of a text file, or of standard input (`-`); a file without lines gives none.
+
+    Raises:
+        UserError: at the first line that cannot be read, with its place.
+    """
+    return (record.source for record in _checked(_whole_lines(str(path))))
 
 
 def records(spec: str, source: str = "", target: str = "") -> Iterator[Record]:
-    """Read a corpus as `read` does, but hand bad lines over with their problem instead of stopping.
+    """Read a corpus as `read` does, but yield bad lines with their problem instead of stopping at the first.
 
     After a record of kind `corrupt` or `unequal` there is no other.
 
@@ -108,33 +120,34 @@ def records(spec: str, source: str = "", target: str = "") -> Iterator[Record]:
     return _records(spec, (source, target))
 
 
-def _sound(spec: str, rows: Iterator[Record]) -> Iterator[Record]:
-    empty = True
-    for r in rows:
-        if r.kind:
-            raise UserError(f"{r.place}: {r.problem}")
-        empty = False
-        yield r
-    if empty:
-        raise UserError(f"{spec}: no text in it; give a corpus of at least one pair")
+def _checked(some: Iterator[Record]) -> Iterator[Record]:
+    """The records, up to the first with a problem, which is raised."""
+    for record in some:
+        if record.kind:
+            raise UserError(f"{record.place}: {record.problem}")
+        yield record
 
 
-def _records(spec: str, wanted: Sequence[str]) -> Iterator[Record]:
-    """Records of a corpus; `wanted` names the columns of one side or of both."""
+def _whole_lines(path: str) -> Iterator[Record]:
+    return (_record(path, line, line.text) for line in lines_of(path))
+
+
+def _records(spec: str, names: Sequence[str]) -> Iterator[Record]:
+    """Records of a corpus; `names` are those of the source's column or field, or of both sides'."""
     if spec.startswith("hf:"):
-        return _hugging_face(spec, wanted)
+        return _hugging_face(spec, names)
     if spec.startswith("-:"):
         path, kind = "-", spec.removeprefix("-:")
         if kind not in ("tsv", "csv", "jsonl"):
             raise UserError(f"{spec}: no such format on standard input{near(kind, ('tsv', 'csv', 'jsonl'))}")
     elif "," in spec and not Path(spec).exists():
-        return _aligned(spec, wanted)
+        return _aligned(spec, names)
     else:
         path, kind = spec, _kind(spec)
-        if len(wanted) == 1 and not wanted[0] and kind == "tsv" and _suffix(spec) != ".tsv":
-            return (_record(path, line, line.text) for line in lines_of(path))
+        if len(names) == 1 and not names[0] and kind == "tsv" and _suffix(spec) != ".tsv":
+            return _whole_lines(path)
     reader = {"tsv": _tsv, "csv": _csv, "jsonl": _jsonl}[kind]
-    return reader(path, wanted)
+    return reader(path, names)
 
 
 def _suffix(path: str) -> str:
@@ -158,15 +171,15 @@ def _bad(file: str, line: int, kind: Kind, problem: str) -> Record:
     return Record("", "", file, line, kind, problem)
 
 
-def _aligned(spec: str, wanted: Sequence[str]) -> Iterator[Record]:
+def _aligned(spec: str, names: Sequence[str]) -> Iterator[Record]:
     """Two files, line by line, to the end of both."""
     paths = spec.split(",")
     if len(paths) != 2 or not all(paths):
         raise UserError(f"{spec}: two aligned files are written a.en,a.de; several corpora are given one by one")
     if all(_suffix(p) in SUFFIXES for p in paths):
         raise UserError(f"{spec}: aligned files hold plain text, a line a text; several corpora are given one by one")
-    if paths[0] == paths[1] or len(wanted) == 1:
-        raise UserError(f"{spec}: expected {'two different files' if len(wanted) == 2 else 'one file of source text'}")
+    if paths[0] == paths[1] or len(names) == 1:
+        raise UserError(f"{spec}: expected {'two different files' if len(names) == 2 else 'one file of source text'}")
     (a, b), last = paths, [0, 0]
     with closing(lines_of(a)) as left, closing(lines_of(b)) as right:
         for x, y in itertools.zip_longest(left, right):
@@ -184,17 +197,19 @@ def _aligned(spec: str, wanted: Sequence[str]) -> Iterator[Record]:
         yield _bad(longer, min(last) + 1, "unequal", problem)
 
 
-def _tsv(path: str, wanted: Sequence[str]) -> Iterator[Record]:
+def _tsv(path: str, names: Sequence[str]) -> Iterator[Record]:
     lines = lines_of(path)
-    if all(w == "" or w.isdecimal() for w in wanted):
-        places = _places(path, wanted, ())
+    if all(w == "" or w.isdecimal() for w in names):
+        places = _places(path, names, ())
     else:
-        header = next(lines, Line("", 1))
+        header = next(lines, None)
+        if header is None:
+            return
         if header.kind:
             yield _record(path, header, "")
         if header.kind == "corrupt":
             return
-        places = _places(path, wanted, header.text.split("\t"))
+        places = _places(path, names, header.text.split("\t"))
     needed = max(places) + 1
     for line in lines:
         columns = line.text.split("\t") if line.text else [""] * needed  # an empty line is an empty pair
@@ -206,13 +221,12 @@ def _tsv(path: str, wanted: Sequence[str]) -> Iterator[Record]:
             yield _record(path, line, *[columns[i] for i in places])
 
 
-def _too_few(found: int, needed: int, separator: str) -> str:
-    columns = f"{found} column{'s' if found > 1 else ''}"
-    hint = "; two aligned files are given as a.en,a.de" if found == 1 and separator == "a tab" else ""
-    return f"{columns} where {needed} are needed; put {separator} between source and target{hint}"
+def _too_few(count: int, needed: int, separator: str) -> str:
+    hint = "; two aligned files are given as a.en,a.de" if count == 1 and separator == "a tab" else ""
+    return f"{counted(count, 'column')} where {needed} are needed; put {separator} between source and target{hint}"
 
 
-def _csv(path: str, wanted: Sequence[str]) -> Iterator[Record]:
+def _csv(path: str, names: Sequence[str]) -> Iterator[Record]:
     current = Line("", 0)
 
     def texts() -> Iterator[str]:
@@ -239,7 +253,7 @@ def _csv(path: str, wanted: Sequence[str]) -> Iterator[Record]:
             yield _record(path, line, "")
         elif not header:
             if row:
-                header, places = row, _places(path, wanted, row)
+                header, places = row, _places(path, names, row)
                 needed = max(places) + 1
         elif row and len(row) < needed:
             yield _bad(path, first, "columns", _too_few(len(row), needed, "a comma"))
@@ -248,10 +262,10 @@ def _csv(path: str, wanted: Sequence[str]) -> Iterator[Record]:
             yield _record(path, line, *[row[i] for i in places])
 
 
-def _places(path: str, wanted: Sequence[str], header: Sequence[str]) -> list[int]:
-    """Positions, from 0, of the columns wanted; without a header they are numbers."""
+def _places(path: str, names: Sequence[str], header: Sequence[str]) -> list[int]:
+    """Positions, from 0, of the named columns; without a header names are numbers."""
     places, path = [], called(path)
-    for side, name, default in zip(("source", "target"), wanted, (0, 1), strict=False):
+    for side, name, default in zip(("source", "target"), names, (0, 1), strict=False):
         if name == "":
             place = default
         elif name in header:
@@ -272,8 +286,8 @@ def _places(path: str, wanted: Sequence[str], header: Sequence[str]) -> list[int
     return places
 
 
-def _jsonl(path: str, wanted: Sequence[str]) -> Iterator[Record]:
-    fields = _fields(path, wanted)
+def _jsonl(path: str, names: Sequence[str]) -> Iterator[Record]:
+    fields = _fields(path, names)
     for line in lines_of(path):
         if line.kind == "corrupt" or not line.text.strip():  # an empty line is an empty pair
             yield _record(path, line, "")
@@ -291,15 +305,15 @@ def _jsonl(path: str, wanted: Sequence[str]) -> Iterator[Record]:
         yield _from_object(path, line.number, value, fields)
 
 
-def _fields(path: str, wanted: Sequence[str]) -> list[str]:
-    fields = [name or default for name, default in zip(wanted, ("source", "target"), strict=False)]
+def _fields(path: str, names: Sequence[str]) -> list[str]:
+    fields = [name or default for name, default in zip(names, ("source", "target"), strict=False)]
     if len(set(fields)) < len(fields):
         raise UserError(f"{path}: source and target are the same field, '{fields[0]}'; name both fields")
     return fields
 
 
 def _from_object(file: str, number: int, value: Any, fields: Sequence[str]) -> Record:
-    """Take the fields wanted out of a JSON object or a dataset's row."""
+    """The record of a JSON object or of a dataset's row."""
     if not isinstance(value, dict):
         advice = "; write a JSON array as lines with: jq -c '.[]'" if isinstance(value, list) else ""
         return _bad(file, number, "format", f"a {_json_type(value)} where an object is needed{advice}")
@@ -345,7 +359,7 @@ def _json_type(value: Any) -> str:
     return names.get(type(value), "null")
 
 
-def _hugging_face(spec: str, wanted: Sequence[str]) -> Iterator[Record]:
+def _hugging_face(spec: str, names: Sequence[str]) -> Iterator[Record]:
     """Rows of a Hugging Face dataset, streamed; a slice of a split (`train[:1%]`) is loaded memory-mapped."""
     match = re.fullmatch(r"hf:(.+):([\w.+-]+(?:\[.*\])?)", spec)
     if not match:
@@ -359,7 +373,7 @@ def _hugging_face(spec: str, wanted: Sequence[str]) -> Iterator[Record]:
         datasets = importlib.import_module("datasets")
     except ImportError as e:
         raise UserError(f'{spec}: needs the package datasets: pip install "antiphon[hf]"') from e
-    fields = _fields(spec, wanted)
+    fields = _fields(spec, names)
     try:
         rows: Iterable[Any] = datasets.load_dataset(name, config, split=split, streaming="[" not in split)
         for number, row in enumerate(rows, start=1):

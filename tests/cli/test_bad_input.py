@@ -97,6 +97,12 @@ def test_empty_corpora(content: str) -> None:
     said(not_trained("--train", write("empty.tsv", content)), "empty.tsv")
 
 
+def test_an_empty_file_of_sources_gives_an_empty_output(model: Path) -> None:
+    result = CliRunner().invoke(app, ["generate", str(model), write("empty.txt", ""), "--out", "o.txt"])
+    assert result.exit_code == 0 and Path("o.txt").read_bytes() == b"", result.output
+    said(refused("evaluate", model, write("empty.tsv", "")), "empty.tsv: no text in it")
+
+
 def test_empty_standard_input() -> None:
     said(not_trained("--train", "-", stdin=b""), "stdin")
 

@@ -183,12 +183,14 @@ def test_a_comma_in_a_file_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.jsonl", "a.txt", "a.tsv.gz"])
 def test_empty_corpus(tmp_path: Path, name: str) -> None:
     assert "no text in it" in message(write(tmp_path / name, b""))
-    assert list(read_lines(write(tmp_path / name, b""))) == []
+    assert list(read_lines(write(tmp_path / name, b""))) == list(read_sources(write(tmp_path / name, b""))) == []
 
 
 def test_header_alone_is_an_empty_corpus(tmp_path: Path) -> None:
     assert "no text in it" in message(write(tmp_path / "a.csv", "s,t\n"))
     assert "no text in it" in message(write(tmp_path / "a.tsv", "s\tt\n"), "s", "t")
+    assert "no text in it" in message(write(tmp_path / "a.tsv", ""), "s", "t")
+    assert list(read_sources(str(tmp_path / "a.csv"), "s")) == list(read_sources(str(tmp_path / "a.tsv"), "s")) == []
 
 
 def test_nul_is_placed(tmp_path: Path) -> None:
