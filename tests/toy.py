@@ -46,7 +46,8 @@ class Toy:
         alpha = random.dirichlet(np.full(len(source), 0.5), size=(V, V))
         return log_p.astype(np.float32), alpha.astype(np.float32)
 
-    def start(self, sources: Sequence[Sequence[int]]) -> Rows:
+    def start(self, sources: Sequence[Sequence[int]], allowed: NDArray[np.int64] | None = None) -> Rows:
+        assert allowed is None
         lengths = np.array([len(s) for s in sources])
         tables = [self.tables(s) for s in sources]
         pad = [np.pad(a, ((0, 0), (0, 0), (0, lengths.max() - a.shape[2]))) for _, a in tables]
@@ -75,6 +76,9 @@ class Toy:
         alpha = state.alpha[b, before, tokens] if self.attention else None
         after = Rows(state.log_p, state.alpha, state.lengths, tokens.copy())
         return Step(np.take_along_axis(log_p, ids, -1), ids, asked, alpha), after
+
+    def vectors(self, sources: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        return np.array([[source_seed(source)] for source in sources], np.float32)
 
     def keep(self, state: Rows, sentences: NDArray[np.int64]) -> Rows:
         lengths = state.lengths[sentences]

@@ -14,7 +14,7 @@ from antiphon.errors import UserError
 if TYPE_CHECKING:
     from antiphon.evaluation.metrics import Score
     from antiphon.evaluation.significance import Comparison, LengthBin
-    from antiphon.result import Candidate, Result
+    from antiphon.result import Result
 
 WARNED = 5  # sources cut at the limit that are told one by one
 
@@ -77,8 +77,7 @@ def result_lines(number: int, result: "Result", nbest: int, as_json: bool) -> li
     if as_json:
         return [to_json(result.as_dict())]
     if nbest > 1:
-        found: list[Result | Candidate] = [result, *result.candidates]
-        return [f"{number}\t{r.score:.4f}\t{one_line(r.text)}" for r in found]
+        return [f"{number}\t{output.score:.4f}\t{one_line(output.text)}" for output in result.outputs]
     return [one_line(result.text)]
 
 

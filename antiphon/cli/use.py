@@ -21,7 +21,7 @@ from antiphon.errors import UserError
 
 if TYPE_CHECKING:
     from antiphon.data.corpus import Pair
-    from antiphon.decoding.mbr import Order
+    from antiphon.decoding.mbr import Ranker
     from antiphon.result import Result
     from antiphon.seq2seq import Seq2Seq
 
@@ -350,7 +350,7 @@ def _drawing(sample: bool, **options: Any) -> dict[str, Any]:
     return asked
 
 
-def _order(mbr: int | None, utility: str | None, nbest: int | None) -> "Order | None":
+def _order(mbr: int | None, utility: str | None, nbest: int | None) -> "Ranker | None":
     """How --mbr chooses among outputs."""
     if mbr is None:
         if utility:

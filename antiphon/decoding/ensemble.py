@@ -29,7 +29,7 @@ class EnsembleEngine:
             UserError: no engine, unequal vocabularies, or weights that are not one for each, negative, or all zero.
         """
         if not members:
-            raise UserError("an ensemble needs a model")
+            raise UserError("an ensemble needs at least one model")
         sizes = sorted({member.vocabulary for member in members})
         if len(sizes) > 1:
             raise UserError(f"an ensemble needs one target vocabulary, and these have {' and '.join(map(str, sizes))}")
@@ -47,9 +47,9 @@ class EnsembleEngine:
         """Number of target pieces, specials included."""
         return self.members[0].vocabulary
 
-    def start(self, sources: Sequence[Sequence[int]]) -> State:
-        """Read the sources with each model; see `Engine.start`."""
-        return tuple(member.start(sources) for member in self.members)
+    def start(self, sources: Sequence[Sequence[int]], allowed: NDArray[np.int64] | None = None) -> State:
+        """Encode the sources with each model; see `Engine.start`."""
+        return tuple(member.start(sources, allowed) for member in self.members)
 
     def step(
         self,
@@ -81,8 +81,12 @@ class EnsembleEngine:
         return Step(scores, best, asked[:, :, 0].astype(np.float32), attention), tuple(after)
 
     def keep(self, state: State, sentences: NDArray[np.int64]) -> State:
-        """Let finished sentences go; see `Engine.keep`."""
+        """Drop finished sentences; see `Engine.keep`."""
         return tuple(member.keep(part, sentences) for member, part in zip(self.members, state, strict=True))
+
+    def vectors(self, sources: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """The members' vectors side by side; see `Engine.vectors`."""
+        return np.concatenate([member.vectors(sources) for member in self.members], axis=1)
 
 
 def _best(log_p: NDArray[np.float64], k: int) -> NDArray[np.int64]:

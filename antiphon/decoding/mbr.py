@@ -14,7 +14,7 @@ from sacrebleu.metrics.chrf import CHRF
 from antiphon.errors import UserError, near
 from antiphon.evaluation.metrics import tokenizer_for
 
-Order = Callable[[str, Sequence[str]], Sequence[int]]  # a source and its candidates -> their positions, best first
+Ranker = Callable[[str, Sequence[str]], Sequence[int]]  # a source and its candidates -> their positions, best first
 Utility = Callable[[str, str], float]  # of a candidate, if another one is right
 
 
@@ -31,7 +31,7 @@ def _bleu(texts: Sequence[str]) -> Utility:
 UTILITIES: dict[str, Callable[[Sequence[str]], Utility]] = {"chrf": _chrf, "bleu": _bleu}
 
 
-def least_risk(utility: str = "chrf") -> Order:
+def least_risk(utility: str = "chrf") -> Ranker:
     """An order by expected utility, the highest first; equal ones stay as they were.
 
     Args:

@@ -12,7 +12,7 @@ pieces on a shortlist.
 import hashlib
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from antiphon.data.batches import pad
 from antiphon.decoding.engine import Step
-from antiphon.decoding.shortlist import FILE, Shortlist
 from antiphon.errors import UserError
 from antiphon.model_folder import WEIGHTS
 
@@ -85,21 +84,19 @@ class OnnxEngine:
         """Number of target pieces, specials included."""
         return self._vocabulary
 
-    def start(self, sources: Sequence[Sequence[int]], allowed: NDArray[np.int64] = EVERY) -> OnnxState:
-        """Read the sources; see `Engine.start`.
-
-        Args:
-            sources: B lists of ids, each with EOS at its end.
-            allowed: the only pieces that may follow, ascending; empty: all.
-        """
+    def start(self, sources: Sequence[Sequence[int]], allowed: NDArray[np.int64] | None = None) -> OnnxState:
+        """Encode the sources; see `Engine.start`."""
+        if allowed is not None and not self._shortlist:
+            raise UserError("this model was exported without a shortlist: run antiphon export with --shortlist")
+        pieces = EVERY if allowed is None else allowed
         ids = pad([np.asarray(source) for source in sources])  # [B, S]
-        feed = {"sources": ids} | ({"allowed": allowed} if self._shortlist else {})
-        found = dict(zip(self._memories, self._encoder.run(self._memories, feed), strict=True))
+        feed = {"sources": ids} | ({"allowed": pieces} if self._shortlist else {})
+        values = dict(zip(self._memories, self._encoder.run(self._memories, feed), strict=True))
         memory, decoder, words = (
-            {name: value for name, value in found.items() if name.startswith(kind)}
+            {name: value for name, value in values.items() if name.startswith(kind)}
             for kind in ("memory.", "state.", "words.")
         )
-        return OnnxState(memory, decoder, np.arange(len(ids)), words, allowed)
+        return OnnxState(memory, decoder, np.arange(len(ids)), words, pieces)
 
     def step(
         self,
@@ -124,8 +121,8 @@ class OnnxEngine:
             **state.memory,
             **state.decoder,
         }
-        found = dict(zip(self._answers, self._step.run(self._answers, feed), strict=True))
-        scores, ids = found["scores"].reshape(B, K, -1), found["ids"].reshape(B, K, -1)
+        values = dict(zip(self._answers, self._step.run(self._answers, feed), strict=True))
+        scores, ids = values["scores"].reshape(B, K, -1), values["ids"].reshape(B, K, -1)
         if len(allowed):
             ids = allowed[ids]
         if not k:
@@ -133,14 +130,14 @@ class OnnxEngine:
         step = Step(
             scores,
             ids,
-            found["asked"].reshape(B, K),
-            found.get("attention"),
+            values["asked"].reshape(B, K),
+            values.get("attention"),
         )
-        after = {name: found[name.replace("state.", "next.")] for name in state.decoder}
+        after = {name: values[name.replace("state.", "next.")] for name in state.decoder}
         return step, state._replace(decoder=after, first=np.arange(B) * K)
 
     def keep(self, state: OnnxState, sentences: NDArray[np.int64]) -> OnnxState:
-        """Let finished sentences go; see `Engine.keep`. The decoder's rows go at the next step."""
+        """Drop finished sentences; see `Engine.keep`. The decoder's rows follow at the next step."""
         memory, decoder = state.memory, state.decoder
         if "memory.mask" in memory:
             longest = int((memory["memory.mask"][sentences] == 0).sum(2).max())
@@ -151,6 +148,12 @@ class OnnxEngine:
         memory = {name: np.ascontiguousarray(value[sentences]) for name, value in memory.items()}
         return state._replace(memory=memory, decoder=decoder, first=state.first[sentences])
 
+    def vectors(self, sources: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Each source as one vector; see `Engine.vectors`."""
+        first = self.start(sources).decoder  # state.s.0, state.cell.0, state.s.1, ..
+        names = [name for part in ("s", "cell") for name in first if name.startswith(f"state.{part}.")]
+        return np.concatenate([first[name] for name in names], axis=1)
+
 
 def _in_order(
     scores: NDArray[np.float32], ids: NDArray[np.int64], vocabulary: int
@@ -159,20 +162,6 @@ def _in_order(
     every = np.full((*ids.shape[:2], vocabulary), -np.inf, np.float32)
     np.put_along_axis(every, ids, scores, 2)
     return every, np.broadcast_to(np.arange(vocabulary), every.shape)
-
-
-class Listed:
-    """An engine whose outputs keep to a shortlist, one for each batch: log p is over its pieces alone."""
-
-    def __init__(self, engine: OnnxEngine, shortlist: Shortlist, more: Collection[int] = ()) -> None:
-        """`more`: pieces that must be on the list too, as those of prefixes."""
-        self.engine, self.shortlist, self.more = engine, shortlist, more
-        self.workers, self.vocabulary = engine.workers, engine.vocabulary
-        self.step, self.keep = engine.step, engine.keep
-
-    def start(self, sources: Sequence[Sequence[int]]) -> OnnxState:
-        """Read the sources; see `Engine.start`."""
-        return self.engine.start(sources, self.shortlist.allowed(sources, self.more))
 
 
 def fingerprint(weights: Path) -> str:
@@ -193,15 +182,6 @@ def current(folder: Path) -> bool:
     except UserError:
         return False
     return True
-
-
-def shortlist(folder: Path, sources: int, targets: int) -> Shortlist:
-    """The shortlist of a model folder whose vocabularies have so many pieces.
-
-    Raises:
-        UserError: it was exported without one, or the shortlist cannot be read.
-    """
-    return Shortlist.load(folder / FOLDER / FILE, sources, targets)
 
 
 def _meta(path: Path, precision: str) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from antiphon.decoding.engine import Engine, Step
 from antiphon.decoding.hypothesis import Floats, Hypothesis, Ints, covered, rank
 from antiphon.decoding.ledger import Ledger
 from antiphon.decoding.phrases import Phrases, Wanted, completions
-from antiphon.decoding.strategies import Best, Choice, Diverse, Draw, Strategy
+from antiphon.decoding.strategies import Best, Choice, Diverse, Sampling, Strategy
 from antiphon.errors import UserError
 
 __all__ = ["Hypothesis", "SearchOptions", "beam_search", "sample", "score"]
@@ -29,6 +29,7 @@ def beam_search(
     prefixes: Sequence[Sequence[int]] | None = None,
     wanted: Sequence[Phrases] | None = None,
     unwanted: Sequence[Phrases] | None = None,
+    allowed: Ints | None = None,
 ) -> list[list[Hypothesis]]:
     """Look for the most probable outputs, left to right, keeping the `beam` best so far (Sutskever 2014, section 3.2).
 
@@ -57,6 +58,7 @@ def beam_search(
             applies to them, and the maximum length is at least theirs.
         wanted: for each sentence phrases that its outputs must hold; see `phrases.Wanted`.
         unwanted: for each sentence phrases that its outputs must not hold.
+        allowed: the only pieces that outputs may have, as a shortlist gives them; None: all.
 
     With `options.groups` the beam is divided among groups that avoid each other's pieces; see `strategy.Diverse`.
 
@@ -73,7 +75,7 @@ def beam_search(
         if options.groups > 1:
             raise UserError("wanted phrases and groups of diverse beams cannot be combined: set groups to 1")
         strategy = Wanted(options, wanted)
-    return _search(engine, sources, options, prefixes, strategy, unwanted)
+    return _search(engine, sources, options, prefixes, strategy, unwanted, allowed)
 
 
 def sample(
@@ -83,6 +85,7 @@ def sample(
     prefixes: Sequence[Sequence[int]] | None = None,
     indices: Sequence[int] | None = None,
     unwanted: Sequence[Phrases] | None = None,
+    allowed: Ints | None = None,
 ) -> list[list[Hypothesis]]:
     """Draw outputs from the model, token by token.
 
@@ -97,6 +100,7 @@ def sample(
         indices: the sentences' numbers in the whole input, by default 0 to B - 1. A sentence's samples depend on the
             seed and its number, not on its batch.
         unwanted: for each sentence phrases that its samples must not hold.
+        allowed: the only pieces that samples may have; None: all.
 
     Returns:
         For each sentence `nbest` samples in the order drawn, not ranked; they may be equal.
@@ -105,7 +109,8 @@ def sample(
         UserError: a bad prefix, a coverage penalty without attention, or NaN from the model.
     """
     numbers = range(len(sources)) if indices is None else indices
-    return _search(engine, sources, options, prefixes, Draw(options, numbers, engine.vocabulary), unwanted)
+    strategy = Sampling(options, numbers, engine.vocabulary)
+    return _search(engine, sources, options, prefixes, strategy, unwanted, allowed)
 
 
 def score(
@@ -170,7 +175,8 @@ def _search(
     options: SearchOptions,
     prefixes: Sequence[Sequence[int]] | None,
     strategy: Strategy,
-    unwanted: Sequence[Phrases] | None = None,
+    unwanted: Sequence[Phrases] | None,
+    allowed: Ints | None,
 ) -> list[list[Hypothesis]]:
     """The loop of beam search and sampling: step, ban, choose, let go what is done."""
     if not sources:
@@ -179,7 +185,7 @@ def _search(
     limits = _limits(sources, options, prefix)  # [B]
     ledger = Ledger(sources, options)
     live = _Live(sources, strategy.rows, options, unwanted or [])
-    state = engine.start(sources)
+    state = engine.start(sources, allowed)
     for t in range(int(limits.max()) + 1):
         forced = prefix[live.active, t] if t < prefix.shape[1] else None  # [B]
         repeats = live.bans()

@@ -58,7 +58,7 @@ class Best:
         return Choice(parents.take(flat), tokens.take(flat), best.take(flat), ended)
 
 
-class Draw:
+class Sampling:
     """Sampling's choice: one random continuation of each hypothesis, whose row never changes."""
 
     ranks = False

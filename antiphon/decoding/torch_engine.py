@@ -11,12 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from antiphon import model_folder
 from antiphon.data.batches import pad
 from antiphon.data.tokenizer import BOS, PAD
 from antiphon.decoding.engine import Step
+from antiphon.errors import UserError
+from antiphon.model_folder import ModelFolder
 from antiphon.nn.attention import Memory
 from antiphon.nn.decoder import Named
-from antiphon.nn.model import Model
+from antiphon.nn.model import Model, build
 
 
 class TorchState(NamedTuple):
@@ -24,6 +27,7 @@ class TorchState(NamedTuple):
 
     memory: Memory
     decoder: Named
+    banned: Tensor  # [V] True on pieces that cannot be an output
 
 
 class TorchEngine:
@@ -41,17 +45,15 @@ class TorchEngine:
         return self.model.vocabulary
 
     @torch.inference_mode()
-    def start(self, sources: Sequence[Sequence[int]]) -> TorchState:
-        """Read the sources; see `Engine.start`."""
+    def start(self, sources: Sequence[Sequence[int]], allowed: NDArray[np.int64] | None = None) -> TorchState:
+        """Encode the sources; see `Engine.start`."""
         ids = torch.from_numpy(pad([np.asarray(source) for source in sources])).to(self.device)  # [B, S]
-        return TorchState(*self.model.encode(ids))
-
-    @torch.inference_mode()
-    def vectors(self, sources: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Each source as one vector, the decoder's first state of all layers (Sutskever 2014, figure 2). [B, D]"""
-        decoder = self.start(sources).decoder
-        parts = [decoder[name].flatten(1) for name in ("s", "cell") if name in decoder]
-        return np.asarray(torch.cat(parts, 1).float().cpu().numpy())
+        banned = torch.zeros(self.vocabulary, dtype=torch.bool, device=self.device)
+        if allowed is not None:
+            banned[:] = True
+            banned[self._tensor(allowed)] = False
+        banned[[PAD, BOS]] = True
+        return TorchState(*self.model.encode(ids), banned)
 
     @torch.inference_mode()
     def step(
@@ -65,9 +67,7 @@ class TorchEngine:
         """Feed one piece to every hypothesis; see `Engine.step`."""
         fed, rows = self._tensor(tokens), self._tensor(parents)
         logits, decoder, alpha = self.model.step(fed, _chosen(state.decoder, rows), state.memory)
-        logits = logits.float()
-        logits[..., [PAD, BOS]] = -torch.inf
-        log_p = logits.log_softmax(-1)  # [B, K, V]
+        log_p = logits.float().masked_fill(state.banned, -torch.inf).log_softmax(-1)  # [B, K, V]
         best, ids = self.best(log_p, min(k, self.vocabulary)) if k else (log_p, _every(log_p))
         asked = torch.zeros(fed.shape) if ask is None else log_p.gather(2, self._tensor(ask).unsqueeze(2)).squeeze(2)
         step = Step(
@@ -76,7 +76,7 @@ class TorchEngine:
             asked.cpu().numpy(),
             None if alpha is None else alpha.float().cpu().numpy(),
         )
-        return step, TorchState(state.memory, decoder)
+        return step, state._replace(decoder=decoder)
 
     def best(self, log_p: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """The k best of log p [B, K, V] and their ids, [B, K, k] each."""
@@ -85,7 +85,7 @@ class TorchEngine:
 
     @torch.inference_mode()
     def keep(self, state: TorchState, sentences: NDArray[np.int64]) -> TorchState:
-        """Let finished sentences go; see `Engine.keep`."""
+        """Drop finished sentences; see `Engine.keep`."""
         stay = self._tensor(sentences)
         memory = Memory(*(part[stay] for part in state.memory))
         longest = int(memory.mask.sum(1).max())
@@ -94,7 +94,13 @@ class TorchEngine:
         decoder = {name: part[stay] for name, part in state.decoder.items()}
         if "coverage" in decoder:
             decoder["coverage"] = decoder["coverage"][:, :, :longest]
-        return TorchState(memory, decoder)
+        return state._replace(memory=memory, decoder=decoder)
+
+    def vectors(self, sources: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Each source as one vector; see `Engine.vectors`."""
+        decoder = self.start(sources).decoder
+        parts = [decoder[name].flatten(1) for name in ("s", "cell") if name in decoder]
+        return np.asarray(torch.cat(parts, 1).float().cpu().numpy())
 
     def _tensor(self, ids: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(ids)).to(self.device)
@@ -109,3 +115,42 @@ def _chosen(state: Named, rows: Tensor) -> Named:
     """The rows [B, K] of every named tensor [B, K', ...] -> [B, K, ...]."""
     sentences = torch.arange(len(rows), device=rows.device).unsqueeze(1)
     return {name: part[sentences, rows] for name, part in state.items()}
+
+
+def open_engine(opened: ModelFolder, device: str, threads: int) -> TorchEngine:
+    """Make the network of a model folder and set its weights; see `opening.open_engine`."""
+    if threads:
+        torch.set_num_threads(threads)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as e:
+        raise UserError(f"device {device}: {str(e).splitlines()[0]}; known: auto, cpu, cuda, cuda:1") from e
+    try:
+        with torch.random.fork_rng(devices=[]):  # modules draw initial weights of their own, in vain
+            model = build(opened.config.model, len(opened.source), len(opened.target), draw=False)
+    except (UserError, RuntimeError, ValueError) as e:  # PyTorch's own, where a changed file asks for the impossible
+        raise UserError(f"{opened.path / model_folder.CONFIG}: no such model can be built: {e}") from e
+    _set_weights(model, opened)
+    return TorchEngine(model, device)
+
+
+def _set_weights(model: Model, opened: ModelFolder) -> None:
+    """Set a model's parameters to the folder's, which must be the same by name and shape."""
+    path, weights = opened.path / model_folder.WEIGHTS, opened.weights()
+    advice = "the folder's files are of different models: copy it again, or train again"
+    for name, parameter in model.named_parameters():
+        expected = list(parameter.shape)
+        if name not in weights:
+            raise UserError(f"{path}: has no weight '{name}' of shape {expected}; {advice}")
+        weight = weights.pop(name)
+        if list(weight.shape) != expected:
+            raise UserError(
+                f"{path}: weight '{name}' has shape {list(weight.shape)}, but the configuration and the vocabularies "
+                f"ask for {expected}; {advice}"
+            )
+        with torch.no_grad():
+            parameter.copy_(torch.tensor(weight))
+    if weights:
+        raise UserError(f"{path}: weight '{min(weights)}' is not in a model of this configuration; {advice}")

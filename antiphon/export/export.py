@@ -18,7 +18,7 @@ from antiphon.config.sections import Config
 from antiphon.data.store import FULL
 from antiphon.data.tokenizer import EOS
 from antiphon.decoding.onnx_engine import FOLDER, FORMAT, GRAPHS, META, VERSION, OnnxEngine, fingerprint
-from antiphon.decoding.onnx_engine import shortlist as read_shortlist
+from antiphon.decoding.opening import open_shortlist
 from antiphon.decoding.shortlist import FILE, Shortlist
 from antiphon.errors import UserError
 from antiphon.evaluation import metrics
@@ -136,7 +136,7 @@ def parity(
     model = Seq2Seq.load(folder, device="cpu", threads=threads, engine="torch")
     models = {"torch": model} | {name: replace(model, engine=engine) for name, engine in engines.items()}
     if (Path(folder) / FOLDER / FILE).exists():
-        listed = read_shortlist(Path(folder), len(model.source), len(model.target))
+        listed = open_shortlist(model_folder.load(folder))
         models |= {f"{name}, shortlist": replace(models[name], shortlist=listed) for name in engines}
     wanted = [result.text for result in model.generate(sources, batch=TEXTS, **options)]
     log_p = [result.token_log_probs for result in model.score(sources, wanted)]

@@ -19,7 +19,7 @@ from antiphon.recipes.corpora.measure import Measure
 from antiphon.recipes.models import Trained, open_model
 from antiphon.recipes.pairs import resolve
 from antiphon.recipes.recipe import Recipe, Row
-from antiphon.result import Candidate, Result
+from antiphon.result import Output, Result
 from antiphon.seq2seq import Seq2Seq
 
 PERPLEXITIES = ("perplexity", "character_perplexity", "word_perplexity")  # a piece, a character, a word
@@ -164,8 +164,8 @@ def _measures(recipe: Recipe) -> Mapping[str, Measure]:
 
 def _ranked(recipe: Recipe, row: Row, item: Mapping[str, Any], result: Result) -> list[str]:
     """The best outputs of a source, each once, after a penalty for each fault that the corpus counts."""
-    outputs: dict[str, Result | Candidate] = {}
-    for output in _outputs(result):
+    outputs: dict[str, Output] = {}
+    for output in result.outputs:
         outputs.setdefault(output.text, output)
     ranked = list(outputs.values())
     faults = CORPORA[recipe.corpus].faults if recipe.corpus else None
@@ -179,14 +179,10 @@ def _rescored(row: Row, sources: Sequence[str], results: Sequence[Result], resco
     entries = [
         rerank.Entry(number, output.text, output.log_prob)
         for number, result in enumerate(results)
-        for output in _outputs(result)
+        for output in result.outputs
     ]
     ranked = rerank.rerank(sources, entries, [rerank.of_model(rescorer)], [1 - row.weight, row.weight])
     return [group[0].entry.text for group in ranked]
-
-
-def _outputs(result: Result) -> list[Result | Candidate]:
-    return [result, *result.candidates]
 
 
 def _pair(item: Mapping[str, Any], source: str, target: str) -> tuple[str, list[str]]:

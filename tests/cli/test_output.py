@@ -11,7 +11,7 @@ from antiphon.data.tokenizer import Pieces
 from antiphon.errors import UserError
 from antiphon.evaluation.metrics import Score
 from antiphon.evaluation.significance import Comparison, LengthBin
-from antiphon.result import Candidate, Result
+from antiphon.result import Output, Result
 
 SCORES = {"bleu": Score("bleu", 31.254, "BLEU|nrefs:1", True, "detokenise"), "cer": Score("cer", 7.0, "cer|x", False)}
 BINS = [LengthBin(0, 5, 1200, 40.0), LengthBin(6, None, 3, 20.5)]
@@ -21,9 +21,10 @@ COMPARISON = Comparison("bleu", 31.25, 30.0, -1.25, (30, 32), (29, 31), (-2.0, -
 def result(text: str, *, truncated: bool = False, attention: bool = True) -> Result:
     pieces = text.split()
     alpha = np.full((len(pieces) + 1, 3), 1 / 3, np.float32) if attention else None
-    more = Candidate("other\u2028text", -2.0, -4.0, [-4.0], True, ["other", "text"])
+    best = Output(text, -0.5, -1.0, [-1.0], True, alpha, lambda: pieces)
+    other = Output("other\u2028text", -2.0, -4.0, [-4.0], True, None, lambda: ["other", "text"])
     source = Pieces([4, 5], ["c", "d"], [(0, 1), (2, 3)])
-    return Result(text, -0.5, -1.0, [-1.0], True, alpha, lambda: pieces, lambda: source, truncated, [more])
+    return Result([best, other], lambda: source, truncated)
 
 
 def test_results_as_lines() -> None:

@@ -48,6 +48,7 @@ def walked(engine: Engine) -> list[Step]:
 
 
 def compared(found: OnnxEngine, wanted: TorchEngine, tolerance: float) -> None:
+    np.testing.assert_allclose(found.vectors(SOURCES), wanted.vectors(SOURCES), atol=tolerance)
     for a, b in zip(walked(found), walked(wanted), strict=True):
         assert a.scores.dtype == np.float32 and a.ids.dtype == np.int64 and a.scores.shape == b.scores.shape
         assert (np.diff(a.scores[..., : V - 2]) <= 0).all()

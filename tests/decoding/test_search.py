@@ -2,9 +2,7 @@
 
 import itertools
 import math
-import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -372,40 +370,3 @@ def test_nan_is_refused() -> None:
 def test_an_engine_is_an_engine() -> None:
     engine: Engine = Toy()  # the types agree
     assert engine.vocabulary == 6
-
-
-class Trivial:
-    """Costs nothing and never ends, so that what remains is the search."""
-
-    vocabulary, workers = 100, 1
-
-    def start(self, sources: Sequence[Sequence[int]]) -> None:
-        self.answers: dict[tuple[int, ...], Step] = {}
-
-    def step(self, state: None, tokens: Any, parents: Any, k: int, ask: Any = None) -> tuple[Step, None]:
-        shape = (*tokens.shape, k)
-        if shape not in self.answers:
-            random = np.random.default_rng(0)
-            scores = -np.sort(random.exponential(size=shape).astype(np.float32), axis=-1)
-            ids = np.broadcast_to(np.arange(4, 4 + k), shape)
-            self.answers[shape] = Step(scores, ids, np.zeros(tokens.shape, np.float32), None)
-        return self.answers[shape], None
-
-    def keep(self, state: None, sentences: Any) -> None:
-        return None
-
-
-def overhead(sentences: int, beam: int) -> float:
-    """Seconds a step that the search itself takes."""
-    engine, steps = Trivial(), 300
-    best = math.inf
-    for _ in range(3):
-        begin = time.process_time()
-        beam_search(engine, [[4, EOS]] * sentences, SearchOptions(beam=beam, max_length=steps))
-        best = min(best, (time.process_time() - begin) / steps)
-    return best
-
-
-def test_overhead_is_small() -> None:
-    assert overhead(1, 1) < 1e-3  # measured: well under a tenth of these
-    assert overhead(64, 5) < 3e-3

@@ -194,9 +194,7 @@ def test_outputs_with_faults_come_later_and_several_can_be_measured(
     results = run.run(written(corpora, RERANKED), corpora.parent / "out")
     rows = {row["set"]: (row["sentences"], row["scores"][0]["value"]) for row in results["rows"]}
     model = Seq2Seq.load(corpora.parent / "out" / "models" / "turn" / "seed1")
-    found = [
-        [r.text, *(c.text for c in r.candidates)] for r in model.generate([a for a, _ in PAIRS[:20]], beam=6, nbest=6)
-    ]
+    found = [[output.text for output in r.outputs] for r in model.generate([a for a, _ in PAIRS[:20]], beam=6, nbest=6)]
     counts = [
         sorted(faults({"source": a}, text) for text in texts) for (a, _), texts in zip(PAIRS, found, strict=False)
     ]
@@ -219,7 +217,7 @@ def test_models_seeds_and_averages(corpora: Path, monkeypatch: pytest.MonkeyPatc
     lists = Seq2Seq.load(out / "models" / "cold" / "seed1").generate(sources, beam=4, nbest=4)
     best = []
     for source, result in zip(sources, lists, strict=True):
-        texts = [result.text, *(candidate.text for candidate in result.candidates)]
+        texts = [output.text for output in result.outputs]
         found = judge.score([source] * len(texts), texts)
         best.append(max(zip(found, texts, strict=True), key=lambda pair: pair[0].log_prob)[1])
     expected = metrics.measure(["per"], best, [item["target"] for item in items])["per"].value

@@ -46,7 +46,7 @@ def poem(model: "Seq2Seq", first: str, lines: int = 8, beam: int = 20) -> list[s
         ends = len(written) % 2 == 1
         source = written[-1] if ends else COMMA.join(written[-2:])
         result = model.generate([source], beam=beam, nbest=beam)[0]
-        found = [result.text, *(candidate.text for candidate in result.candidates)]
+        found = [output.text for output in result.outputs]
         written.append(min(found, key=lambda text: _poem_faults(written, text, ends)))
     return written
 
