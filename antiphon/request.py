@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
-from antiphon.data.slots import Delexicalised
+from antiphon.data.codec import Source
 from antiphon.data.tokenizer import EOS, UNK, Tokenizer
 from antiphon.errors import UserError
 
@@ -17,8 +17,7 @@ class Request(NamedTuple):
     """A text on its way to a result."""
 
     number: int  # its place in the whole input
-    text: Delexicalised
-    source: list[int]  # the pieces that are read; none of a blank text
+    source: Source  # its ids are the pieces that are read; none of a blank text
     truncated: bool  # there were more
     prefix: list[int]  # what its outputs begin with
     wanted: Phrases  # what they must hold
@@ -27,7 +26,7 @@ class Request(NamedTuple):
     @property
     def ids(self) -> list[int]:
         """What the encoder reads."""
-        return [*self.source, EOS]
+        return [*self.source.ids, EOS]
 
 
 class PerText(Generic[T]):

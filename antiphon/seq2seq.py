@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from antiphon import model_folder
 from antiphon.config.search import SearchOptions
 from antiphon.config.sections import Config
-from antiphon.data.slots import Delexicalised, Slots
+from antiphon.data.codec import Codec, Source
+from antiphon.data.slots import Slots
 from antiphon.data.tokenizer import Pieces, Tokenizer
 from antiphon.decoding import search
 from antiphon.decoding.batching import budgeted, shared
@@ -50,9 +51,10 @@ class Seq2Seq:
     shortlist: Shortlist | None = None  # outputs have only its pieces
 
     @cached_property
-    def slots(self) -> Slots:
-        """The slots whose values are marks in what the model reads and writes."""
-        return Slots(self.config.text.slots, self.config.text.slot_constants)
+    def codec(self) -> Codec:
+        """Texts to ids and back."""
+        slots = Slots(self.config.text.slots, self.config.text.slot_constants)
+        return Codec(self.source, self.target, slots)
 
     @classmethod
     def load(
@@ -213,9 +215,8 @@ class Seq2Seq:
             raise UserError(f"{len(sources)} sources and {len(targets)} targets: give one target for each source")
         chosen = SearchOptions.over(self.config.search, options)
         requests = self._requests(sources, 0)
-        hidden = [request.text.hide(text) for request, text in zip(requests, targets, strict=True)]
-        ids = self.target.encode_ids(hidden)
-        batches = budgeted([(len(one.source) + 1, len(row) + 1) for one, row in zip(requests, ids, strict=True)])
+        ids = self.codec.encode_targets([request.source for request in requests], targets)
+        batches = budgeted([(len(one.ids), len(row) + 1) for one, row in zip(requests, ids, strict=True)])
 
         def scored(rows: list[int]) -> list[Hypothesis]:
             return search.score(self.engine, [requests[i].ids for i in rows], [ids[i] for i in rows], chosen)
@@ -240,7 +241,7 @@ class Seq2Seq:
         """
         requests = self._requests(texts, 0)
         for request in requests:
-            if not request.source:
+            if not request.source.ids:
                 raise UserError(f"text {request.number + 1} is blank: it has no vector")
         return np.concatenate([self.engine.vectors([request.ids]) for request in requests])
 
@@ -261,8 +262,8 @@ class Seq2Seq:
             requests = self._requests(
                 ahead, begin, prefixes.take(count, begin), wanted.take(count, begin), unwanted.take(count, begin)
             )
-            results = {request.number: _blank() for request in requests if not request.source}
-            work = sorted((request for request in requests if request.source), key=lambda one: -len(one.source))
+            results = {request.number: _blank() for request in requests if not request.source.ids}
+            work = sorted((one for one in requests if one.source.ids), key=lambda one: -len(one.source.ids))
             batches = shared(work, batch, self.engine.workers)
             searched = self._mapped(partial(self._search, sample, options), batches)
             for some, groups in zip(batches, searched, strict=True):
@@ -283,21 +284,19 @@ class Seq2Seq:
     ) -> list[Request]:
         """Texts as requests, the first of them with the number `begin`."""
         most, none = self.config.data.max_source_length, [()] * len(texts)
-        hidden = [self.slots.read(text if text.strip() else "") for text in texts]
-        sources = self.source.encode_ids([text.text for text in hidden])
-        pairs = zip(hidden, prefixes or [""] * len(texts), strict=True)
-        forced = self.target.encode_ids([text.hide(prefix.rstrip()) for text, prefix in pairs])
+        sources = self.codec.encode_sources([text if text.strip() else "" for text in texts])
+        forced = self.codec.encode_targets(sources, [prefix.rstrip() for prefix in prefixes or [""] * len(texts)])
         required, forbidden = (
             [
-                segmentations(self.target, [text.hide(phrase) for phrase in some], must)
-                for text, some in zip(hidden, phrases or none, strict=True)
+                segmentations(self.target, [source.text.hide(phrase) for phrase in some], must)
+                for source, some in zip(sources, phrases or none, strict=True)
             ]
             for phrases, must in ((wanted, True), (unwanted, False))
         )
-        rows = zip(hidden, sources, forced, required, forbidden, strict=True)
+        rows = zip(sources, forced, required, forbidden, strict=True)
         return [
-            Request(number, text, source[:most], len(source) > most, prefix, must, must_not)
-            for number, (text, source, prefix, must, must_not) in enumerate(rows, start=begin)
+            Request(number, Source(source.text, source.ids[:most]), len(source.ids) > most, prefix, must, must_not)
+            for number, (source, prefix, must, must_not) in enumerate(rows, start=begin)
         ]
 
     def _mapped(self, function: Callable[[T], R], batches: Sequence[T]) -> Iterator[R]:
@@ -326,9 +325,10 @@ class Seq2Seq:
 
     def _outputs(self, requests: Sequence[Request], groups: Sequence[Sequence[Hypothesis]]) -> Iterator[list[Output]]:
         """The hypotheses of each request as outputs, their ids decoded all at once."""
-        texts = iter(self.target.decode_all([one.ids for group in groups for one in group]))
-        for request, group in zip(requests, groups, strict=True):
-            yield [self._output(request.text.fill(next(texts)), one) for one in group]
+        sources = [request.source for request, group in zip(requests, groups, strict=True) for _ in group]
+        texts = iter(self.codec.decode(sources, [one.ids for group in groups for one in group]))
+        for group in groups:
+            yield [self._output(next(texts), one) for one in group]
 
     def _output(self, text: str, hypothesis: Hypothesis) -> Output:
         return Output(
@@ -342,8 +342,7 @@ class Seq2Seq:
         )
 
     def _result(self, request: Request, outputs: list[Output]) -> Result:
-        most = self.config.data.max_source_length
-        return Result(outputs, partial(_source_pieces, self.source, request.text, most), request.truncated)
+        return Result(outputs, partial(self.codec.pieces, request.source), request.truncated)
 
 
 def _blank() -> Result:
@@ -355,13 +354,8 @@ def _ordered(order: Ranker | None, request: Request, outputs: list[Output]) -> l
     """Outputs in the order that a user's function gives them."""
     if order is None:
         return outputs
-    positions = order(request.text.fill(request.text.text), [output.text for output in outputs])
+    text = request.source.text
+    positions = order(text.fill(text.text), [output.text for output in outputs])
     if sorted(positions) != list(range(len(outputs))):
         raise UserError(f"order gave {list(positions)} for {len(outputs)} outputs: give each position from 0 once")
     return [outputs[i] for i in positions]
-
-
-def _source_pieces(tokenizer: Tokenizer, text: Delexicalised, most: int) -> Pieces:
-    """The pieces of a source, as far as they are read; their spans are those in the raw text."""
-    source = tokenizer.encode(text.text)
-    return Pieces(source.ids[:most], source.pieces[:most], [text.raw_span(span) for span in source.offsets[:most]])

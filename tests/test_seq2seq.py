@@ -334,7 +334,7 @@ def test_an_ensemble_needs_equal_vocabularies(attending: Seq2Seq, tmp_path: Path
     tokenizer = Tokenizer.train([*TEXTS, *TARGETS, *["owl"] * 50], attending.config.text, len(attending.source))
     weights = {name: weight.detach().numpy() for name, weight in network(attending).named_parameters()}
     model_folder.save(other, attending.config, tokenizer, tokenizer, weights)
-    with pytest.raises(UserError, match="cuts the source into other pieces"):
+    with pytest.raises(UserError, match="splits the source into other pieces"):
         Seq2Seq.ensemble([first, other])
 
 
@@ -387,7 +387,7 @@ def test_a_users_order_decides(attending: Seq2Seq) -> None:
     [
         ({"wanted": [["a"]]}, "1 lists of wanted phrases for 10 texts"),
         ({"unwanted": [["a"]]}, "1 lists of unwanted phrases for 10 texts"),
-        ({"wanted": [["a"]] * 10, "sample": True}, "looked for by a beam"),
+        ({"wanted": [["a"]] * 10, "sample": True}, "need beam search"),
     ],
 )
 def test_phrases_that_cannot_be_are_told(attending: Seq2Seq, options: dict[str, Any], message: str) -> None:

@@ -168,13 +168,8 @@ def _aligned(model: Seq2Seq, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple
     pairs = iter(pairs)
     while some := list(islice(pairs, ALIGNED)):
         sources, targets = zip(*some, strict=True)
-        hidden = [model.slots.read(source) for source in sources]
-        cut = zip(
-            model.source.encode_ids([text.text for text in hidden]),
-            model.target.encode_ids([text.hide(target) for text, target in zip(hidden, targets, strict=True)]),
-            strict=True,
-        )
-        for (source, target), result in zip(cut, model.score(sources, targets), strict=True):
+        pairs_ids = zip(*model.codec.encode_pairs(some), strict=True)
+        for (source, target), result in zip(pairs_ids, model.score(sources, targets), strict=True):
             assert result.attention is not None  # `export` has seen to it
             looked = result.attention[: len(target)].argmax(axis=1)  # the last column is EOS's
             yield target, [[*source, EOS][s] if s < result.attention.shape[1] - 1 else EOS for s in looked]
