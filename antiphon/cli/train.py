@@ -191,10 +191,10 @@ def export(
     target: flags.TargetField = None,
     as_json: flags.AsJson = False,
 ) -> None:
-    """Write a model's ONNX graphs into its folder, which then runs without PyTorch.
+    """Write a model's ONNX graphs into its folder, so that it runs without PyTorch.
 
-    With --data it then says how near the answers are to PyTorch's: how many outputs are the same, the largest
-    difference of log p for a piece, and BLEU.
+    With --data, also compare the outputs with PyTorch's: the share of equal outputs, the largest difference of log p
+    for one piece (a subword token), and BLEU.
 
     \b
     Examples:
@@ -204,29 +204,30 @@ def export(
       echo "A dog runs." | antiphon generate model --engine onnx-int8
     """
     from antiphon.data import corpus
-    from antiphon.export import export as exporting
+    from antiphon.export import parity
+    from antiphon.export.export import export as write_graphs
 
     def read(spec: str) -> Iterator[tuple[str, str]]:
         return ((pair.source, pair.target) for pair in corpus.read(spec, source or "", target or ""))
 
     pairs = list(read(data)) if data else []
     training = chain.from_iterable(map(read, shortlist)) if shortlist else None
-    written = exporting.export(model, precision or ("float32", "int8"), training)
+    written = write_graphs(model, precision or ("float32", "int8"), training)
     for name, size in written.files.items():
         typer.echo(f"{written.folder / name}: {size / 1e6:.1f} MB", err=True)
     if not pairs:
         return
     sources, references = zip(*pairs, strict=True)
-    found = exporting.parity(model, sources, references)
+    report = parity.parity(model, sources, references)
     if as_json:
-        print(to_json(found))
+        print(to_json(report))
         return
-    for name, row in found.items():
+    for name, row in report.items():
         print(
-            f"{name:18} {row['equal']:7.1%} of {len(pairs):,} outputs as PyTorch's, "
-            f"log p apart by {row['difference']:.1e} at most, BLEU {row['bleu']:.2f}"
+            f"{name:18} {row['equal']:7.1%} of {len(pairs):,} outputs equal to PyTorch's, "
+            f"largest difference of log p {row['difference']:.1e}, BLEU {row['bleu']:.2f}"
         )
-    for warning in exporting.warnings(found):
+    for warning in parity.warnings(report):
         typer.echo(f"warning: {warning}", err=True)
 
 

@@ -1,13 +1,16 @@
 """Writing an ONNX graph node by node, with matrices in float32 or int8."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from antiphon.errors import UserError
+
+Case = TypeVar("Case")
 Array = NDArray[Any]
 Weights = Mapping[str, NDArray[np.float32]]
 OPSET, IR = 17, 8  # LayerNormalization begins with 17; onnxruntime has read both since 1.12
@@ -16,6 +19,17 @@ FLOAT, INT = TensorProto.FLOAT, TensorProto.INT64
 
 # Largest int8 weight of a product. Processors without VNNI add up two products in 16 bits: 2 x 255 x 64 still fits.
 LARGEST = 64
+
+
+def known(cases: Mapping[str, Case], name: str, option: str) -> Case:
+    """The case of an option's value.
+
+    Raises:
+        UserError: there is none. A model is never written as if it were another one.
+    """
+    if name not in cases:
+        raise UserError(f"{option} = '{name}': cannot be exported to ONNX; run this model with --engine torch")
+    return cases[name]
 
 
 class Graph:
@@ -70,8 +84,16 @@ class Graph:
         """-1: what is left; 0: as it was."""
         return self.op("Reshape", x, self.ints(*shape))
 
+    def unflattened(self, rows: str, x: str) -> str:
+        """rows [A B, ..] as [A, B, ..], where A and B are the first two axes of x."""
+        return self.op("Reshape", rows, self.op("Concat", self.op("Shape", x, end=2), self.ints(-1), axis=0))
+
     def concat(self, *parts: str) -> str:
         return parts[0] if len(parts) == 1 else self.op("Concat", *parts, axis=-1)
+
+    def zeros(self, lengths: str, size: int) -> str:
+        """Zeros [B, size]; `lengths` [B] says how many rows."""
+        return self.op("ConstantOfShape", self.op("Concat", self.op("Shape", lengths), self.ints(size), axis=0))
 
     def linear(self, x: str, layer: str) -> str:
         """A PyTorch linear layer: x [N, in] -> [N, out]."""
