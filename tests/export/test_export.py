@@ -21,7 +21,7 @@ from antiphon.decoding.onnx_engine import OnnxEngine
 from antiphon.decoding.torch_engine import TorchEngine
 from antiphon.errors import UserError
 from antiphon.export import export as exporting
-from antiphon.export import output
+from antiphon.export import output as output_layer
 from antiphon.export.encoder import encoder
 from antiphon.export.export import export
 from antiphon.export.graph import quantised
@@ -129,8 +129,8 @@ def test_on_a_list_p_is_the_models_own_over_the_list(tmp_path: Path) -> None:
 
 def test_the_best_of_a_large_vocabulary_are_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Looked for in groups, the last of which is not full."""
-    monkeypatch.setattr(output, "GROUPED", 2)
-    monkeypatch.setattr(output, "GROUP", 4)
+    monkeypatch.setattr(output_layer, "GROUPED", 2)
+    monkeypatch.setattr(output_layer, "GROUP", 4)
     wanted = TorchEngine(saved(tmp_path, {"decoder": "bahdanau", "score": "dot"}))
     export(tmp_path)
     tokens, parents = np.full((2, 1), BOS), np.zeros((2, 1), np.int64)
