@@ -100,7 +100,7 @@ def test_empty_corpora(content: str) -> None:
 def test_an_empty_file_of_sources_gives_an_empty_output(model: Path) -> None:
     result = CliRunner().invoke(app, ["generate", str(model), write("empty.txt", ""), "--out", "o.txt"])
     assert result.exit_code == 0 and Path("o.txt").read_bytes() == b"", result.output
-    said(refused("evaluate", model, write("empty.tsv", "")), "empty.tsv: no text in it")
+    said(refused("evaluate", model, "--data", write("empty.tsv", "")), "empty.tsv: no text in it")
 
 
 def test_empty_standard_input() -> None:
