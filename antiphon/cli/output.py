@@ -101,10 +101,10 @@ def draw(path: Path, result: "Result") -> None:
         raise UserError(f"{path}: nothing to draw: the first text is empty, or the model has no attention")
     from antiphon.evaluation import plots
 
-    end = ["</s>"] if result.finished else []
-    missing = plots.attention(path, [*result.source_pieces, "</s>"], [*result.pieces, *end], result.attention)
-    if missing:
-        typer.echo(f"warning: {path}: no font here can draw {missing}; an .svg leaves that to its viewer", err=True)
+    title = f"Attention: {result.text}"
+    warning = plots.attention(path, result.source_pieces, result.pieces, result.attention, title)
+    if warning:
+        typer.echo(f"warning: {warning}", err=True)
 
 
 def evaluation(
@@ -124,7 +124,8 @@ def table(
 ) -> Iterator[str]:
     """Write what `evaluate` found as lines for people."""
     for found in scores.values():
-        yield f"{found.name:12}{found.value:8.2f}  {found.signature}{f'  ({found.note})' if found.note else ''}"
+        scale, note = (f"{found.scale}  " if found.scale else ""), (f"  ({found.note})" if found.note else "")
+        yield f"{found.name:12}{found.value:8.2f}  {scale}{found.signature}{note}"
     if bins:
         yield f"\nby source length  sentences  {next(iter(scores))}"
         yield from (

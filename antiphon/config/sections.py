@@ -21,8 +21,11 @@ Tie = Literal["none", "decoder", "all"]
 LayerNorm = Literal["none", "output", "gates"]
 Initialisation = Literal["default", "uniform", "bahdanau2015", "keras"]
 Schedule = Literal["constant", "halving", "inverse_sqrt", "cosine", "plateau", "exponential"]
-Risk = Literal["none", "bleu", "chrf", "ter", "rouge1", "rouge2", "rougeL", "exact_match", "wer", "cer", "per"]
-Metric = Literal["loss", "bleu", "chrf", "ter", "rouge1", "rouge2", "rougeL", "exact_match", "wer", "cer", "per"]
+TextMetric = Literal[  # those of evaluation.metrics but the loss
+    "bleu", "chrf", "chrf++", "ter", "rouge1", "rouge2", "rougeL", "exact_match", "word_error", "wer", "cer", "per"
+]
+Metric = Literal["loss", TextMetric]
+Risk = Literal["none", TextMetric]
 
 
 class Section(BaseModel):

@@ -102,11 +102,12 @@ def _examples(pairs: list[Pair], results: list[Result]) -> Iterator[str]:
 
 def _draw(path: Path, pairs: list[Pair], results: list[Result]) -> None:
     """Draw what an output attends to: the first one between languages whose characters every font has."""
-    latin = [r for pair, r in zip(pairs, results, strict=True) if max(pair.source + pair.target) < "\u0250"]
-    result = (latin or results)[0]
+    shown = list(zip(pairs, results, strict=True))
+    latin = [(pair, r) for pair, r in shown if max(pair.source + pair.target) < "\u0250"]
+    pair, result = (latin or shown)[0]
     if result.attention is not None:
-        end = ["</s>"] if result.finished else []
-        plots.attention(path, [*result.source_pieces, "</s>"], [*result.pieces, *end], result.attention)
+        title = f"{pair.source} → {result.text}"
+        plots.attention(path, result.source_pieces, result.pieces, result.attention, title)
 
 
 def _write_results(

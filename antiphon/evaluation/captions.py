@@ -1,7 +1,8 @@
-"""Measures over several references, as the script of the E2E challenge defines them (tuetschek/e2e-metrics).
+"""Scores against several references, as the script of the E2E challenge defines them (tuetschek/e2e-metrics).
 
 NIST is that of mteval-v13a; ROUGE-L, CIDEr and METEOR are those of MS-COCO's caption evaluation, on tokens without
-punctuation. METEOR 1.5 is a Java program with tables of paraphrases, which the package pycocoevalcap brings along.
+punctuation. METEOR 1.5 is a Java program with tables of paraphrases, which the package pycocoevalcap contains (extra
+`captions`).
 """
 
 import math
@@ -24,25 +25,25 @@ NGram = tuple[str, ...]
 
 _TOKENIZE: Callable[[str], str] = Tokenizer13a()  # type: ignore[no-untyped-call]
 
-BETA = math.log(0.5) / math.log(1.5) ** 2  # NIST: outputs of two thirds the references' length count half
+BETA = math.log(0.5) / math.log(1.5) ** 2  # NIST: outputs of two thirds of the references' length count half
 SIGMA = 6.0  # CIDEr: of the Gaussian penalty of lengths
 
-# PTB tokens, lowercased, as the Stanford tokeniser cuts what such texts hold.
+# PTB tokens, lowercased, as the Stanford tokeniser splits such texts.
 _PTB = re.compile(
     r"[^\W_]+n(?=n't\b)|[^\W_]+(?=n't\b)|n't\b|can(?=not\b)|'(?:s|re|ve|ll|d|m)\b|"
     r"(?:[^\W\d_]\.){2,}|(?:st|mr|mrs|dr)\.|"
     r"\d+(?:[.,]\d+)+|[^\W_]+(?:(?:[-/]|(?<=\bd)'|(?<=\bo)')[^\W_]+)*|\.\.\.|--|\S"
 )
-_LEFT_OUT = {*"'`.?!,:-;()[]{}\"“”‘’", "''", "``", "--", "..."}
+_PUNCTUATION = {*"'`.?!,:-;()[]{}\"“”‘’", "''", "``", "--", "..."}
 
 
 def bleu(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> Score:
-    """BLEU-4 as mteval-v13a has it: in lower case, its own tokens, the nearest reference's length; 0-100."""
+    """BLEU-4 as mteval-v13a computes it: in lower case, its own tokens, the nearest reference's length; 0-100."""
     return measure(["bleu"], outputs, references, lowercase=True, tokenize="13a")["bleu"]
 
 
 def nist(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> Score:
-    """NIST-5 (Doddington 2002, eq. 3): matches of n-grams weighted by their information, from 0 on.
+    """NIST-5 (Doddington 2002, eq. 3): matches of n-grams weighted by their information in bits.
 
     The references' length is, as in the challenge's mteval-v13a, all their words over the mean number of references.
 
@@ -65,7 +66,7 @@ def nist(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> Score:
             info[len(gram)] += min(count, most[gram]) * _information(gram, counts) if gram in most else 0.0
     length = words / (sum(map(len, groups)) / len(groups))
     value = sum(info[n] / max(total[n], 1) for n in range(1, 6)) * _nist_penalty(total[1] / length)
-    return Score("nist", value, "nist|n:5|case:lc|tok:13a|nrefs:var|as:mteval-v13a", True)
+    return Score("nist", value, "nist|n:5|case:lc|tok:13a|nrefs:var|as:mteval-v13a", True, scale="bits")
 
 
 def rouge_l(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> Score:
@@ -76,25 +77,27 @@ def rouge_l(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> Scor
     """
     same_number(len(references), "references", len(outputs), "outputs")
     values = [_rouge_l(ptb(text), [ptb(ref) for ref in group]) for text, group in zip(outputs, references, strict=True)]
-    return Score("rouge_l", 100 * sum(values) / len(values), "rouge_l|beta:1.2|case:lc|tok:ptb|nrefs:var|as:coco", True)
+    value = 100 * sum(values) / len(values)
+    return Score("rouge_l", value, "rouge_l|beta:1.2|case:lc|tok:ptb|nrefs:var|as:coco", True, scale="0-100")
 
 
 def cider(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> Score:
-    """CIDEr-D (Vedantam 2015, section 6): cosine of TF-IDF vectors of 1- to 4-grams, clipped; 10 is equality.
+    """CIDEr-D (Vedantam 2015, section 6): cosine of TF-IDF vectors of 1- to 4-grams, clipped; 0-10.
 
     Raises:
         UserError: unequal numbers of outputs and references.
     """
     same_number(len(references), "references", len(outputs), "outputs")
     groups = [[Counter(_ngrams(ptb(ref), 4)) for ref in group] for group in references]
-    found_in = Counter(gram for group in groups for gram in set().union(*group))
-    idf = {gram: math.log(len(groups)) - math.log(count) for gram, count in found_in.items()}
+    groups_with = Counter(gram for group in groups for gram in set().union(*group))
+    idf = {gram: math.log(len(groups)) - math.log(count) for gram, count in groups_with.items()}
     unseen = math.log(len(groups))
     total = 0.0
     for text, group in zip(outputs, groups, strict=True):
         hypothesis = Counter(_ngrams(ptb(text), 4))
         total += sum(_cider(hypothesis, reference, idf, unseen) for reference in group) / len(group)
-    return Score("cider", 10 * total / len(groups), "cider|D|n:4|sigma:6|case:lc|tok:ptb|nrefs:var|as:coco", True)
+    signature = "cider|D|n:4|sigma:6|case:lc|tok:ptb|nrefs:var|as:coco"
+    return Score("cider", 10 * total / len(groups), signature, True, scale="0-10")
 
 
 def meteor(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> Score:
@@ -107,10 +110,10 @@ def meteor(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> Score
     package = find_spec("pycocoevalcap")
     java = shutil.which("java")
     if package is None or not package.submodule_search_locations or java is None:
-        raise UserError("for METEOR 1.5 Java and a package are needed: pip install --no-deps pycocoevalcap")
+        raise UserError("METEOR 1.5 needs Java and the package pycocoevalcap: pip install 'antiphon[captions]'")
     folder = Path(package.submodule_search_locations[0]) / "meteor"
 
-    def ask(lines: Sequence[str]) -> list[str]:
+    def run(lines: Sequence[str]) -> list[str]:
         command = [java, "-jar", "-Xmx2G", "meteor-1.5.jar", "-", "-", "-stdio", "-l", "en", "-norm"]
         text = "".join(f"{line}\n" for line in lines)
         try:
@@ -120,18 +123,18 @@ def meteor(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> Score
         return done.stdout.split("\n")
 
     rows = [[*map(_joined, group), _joined(text)] for text, group in zip(outputs, references, strict=True)]
-    statistics = ask([" ||| ".join(["SCORE", *row]) for row in rows])[: len(rows)]
-    value = float(ask([" ||| ".join(["EVAL", *statistics])])[len(rows)])
-    return Score("meteor", 100 * value, "meteor|1.5|en|norm|tok:ptb|nrefs:var|as:coco", True)
+    statistics = run([" ||| ".join(["SCORE", *row]) for row in rows])[: len(rows)]
+    value = float(run([" ||| ".join(["EVAL", *statistics])])[len(rows)])
+    return Score("meteor", 100 * value, "meteor|1.5|en|norm|tok:ptb|nrefs:var|as:coco", True, scale="0-100")
 
 
 def ptb(text: str) -> Tokens:
-    """Tokens of the Penn Treebank in lower case without punctuation, as MS-COCO's evaluation takes them.
+    """Tokens of the Penn Treebank in lower case without punctuation, as MS-COCO's evaluation uses them.
 
     A regular expression instead of the Stanford tokeniser; pounds become `#` as there.
     """
     tokens = _PTB.findall(text.lower().replace("’", "'").replace("£", " # "))
-    return [token for token in tokens if token not in _LEFT_OUT]
+    return [token for token in tokens if token not in _PUNCTUATION]
 
 
 def _joined(text: str) -> str:

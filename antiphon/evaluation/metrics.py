@@ -1,7 +1,10 @@
-"""How good outputs are: BLEU, chrF, TER, ROUGE, error rates and exact match, each with a signature.
+"""Scores of outputs against references: BLEU, chrF, TER, ROUGE, error rates and exact match, each with a signature.
 
-Every metric counts something in each sentence, and makes one value of the sums of its counts. A whole corpus, the
+Every metric counts something in each sentence, and computes one value from the sums of its counts. A whole corpus, the
 sentences of one length and a bootstrap sample are therefore all scored from the same rows, counted once.
+
+A new metric is a function that counts and an entry of `METRICS`; `config.sections` lists the names that a training can
+use.
 
 Shapes: N sentences, D counts of a metric.
 """
@@ -17,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
-from sacrebleu.metrics.base import Metric
+from sacrebleu.metrics.base import Metric as SacreMetric
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
@@ -29,21 +32,6 @@ References = Sequence[str] | Sequence[Sequence[str]]
 Rows = NDArray[np.float64]
 
 TOKENIZERS = ("13a", "intl", "zh", "ja-mecab", "char", "none")
-HIGHER_IS_BETTER = {
-    "loss": False,
-    "bleu": True,
-    "chrf": True,
-    "chrf++": True,
-    "ter": False,
-    "rouge1": True,
-    "rouge2": True,
-    "rougeL": True,
-    "exact_match": True,
-    "word_error": False,
-    "wer": False,
-    "cer": False,
-    "per": False,
-}
 
 
 @dataclass(frozen=True)
@@ -52,13 +40,14 @@ class Score:
 
     name: str
     value: float
-    signature: str
+    signature: str  # of the metric's settings
     higher_is_better: bool
-    note: str = ""
+    note: str = ""  # what to know before the value is compared
+    scale: str = ""  # what the value's numbers are, such as "0-100" or "edits per 100 words"
 
 
 class Counts(NamedTuple):
-    """What a metric counted, and how the sums of its counts become its value."""
+    """What a metric counted in each sentence, and how the sums of its counts become its value."""
 
     rows: Rows  # [N, D]
     value: Callable[[Rows], float]  # [D] -> value
@@ -66,12 +55,15 @@ class Counts(NamedTuple):
     note: str = ""
 
 
-class _How(NamedTuple):
+class _Settings(NamedTuple):
     lowercase: bool
     tokenize: str
     writing: Writing
     stem: bool
     note: str
+
+
+Counting = Callable[[list[str], list[list[str]], _Settings], Counts]  # outputs, each one's references, settings
 
 
 def measure(
@@ -87,26 +79,26 @@ def measure(
     """Score outputs against their references.
 
     Args:
-        names: metrics, keys of `HIGHER_IS_BETTER` but the loss.
+        names: keys of `METRICS`, all but the loss.
         outputs: one text a sentence.
         references: one text a sentence, or several, as many as each sentence has.
         lowercase: ignore case. TER (as Tercom) and ROUGE always do.
         tokenize: BLEU's tokeniser, one of `TOKENIZERS`; empty: by language, see `tokenizer_for`.
-        language: language code of the references; empty: told from their script.
+        language: language code of the references; empty: detected from their script.
         stem: Porter stemming in ROUGE, for English.
 
     Returns:
-        A score for each name. BLEU, chrF, TER, ROUGE, exact match and the error rates are all in 0-100 (error rates
-        can pass 100). WER and PER are edits of whitespace-separated words or symbols over the reference's number of
-        them, CER of characters; among several references the one with the lowest rate counts. `word_error` is what
-        grapheme-to-phoneme tasks such as SIGMORPHON's call WER, the share of words not exactly right.
+        A score for each name, on the scale that `METRICS` names. WER and PER are edits of whitespace-separated words or
+        symbols over the reference's number of them, CER of characters; they can pass 100, and among several references
+        the one with the lowest rate counts. `word_error` is what grapheme-to-phoneme tasks such as SIGMORPHON's call
+        WER, the share of words that are not exactly right.
 
     Raises:
         UserError: no sentences, unequal numbers of them, an unknown metric or tokeniser.
     """
     texts, grouped = list(outputs), _grouped(outputs, references)
-    how = _how(grouped, lowercase, tokenize, language, stem)
-    return {name: _score(name, _counts(name, texts, grouped, how)) for name in names}
+    settings = _settings(grouped, lowercase, tokenize, language, stem)
+    return {name: _score(name, _counts(name, texts, grouped, settings)) for name in names}
 
 
 def count(
@@ -120,7 +112,7 @@ def count(
 ) -> Counts:
     """Count what a metric needs in every sentence; arguments and errors as of `measure`."""
     grouped = _grouped(outputs, references)
-    return _counts(name, list(outputs), grouped, _how(grouped, lowercase, tokenize, language, False))
+    return _counts(name, list(outputs), grouped, _settings(grouped, lowercase, tokenize, language, False))
 
 
 def sentences(name: str, outputs: Sequence[str], references: References, **how: Any) -> Rows:
@@ -138,7 +130,7 @@ def sentences(name: str, outputs: Sequence[str], references: References, **how: 
 
 
 def tokenised_bleu(outputs: Sequence[str], references: References, lowercase: bool = True) -> Score:
-    """BLEU of texts that are tokens already, as published before sacreBLEU (multi-bleu.perl); see `moses`."""
+    """BLEU of texts that are tokenised already, as published before sacreBLEU (multi-bleu.perl); see `moses`."""
     return measure(["bleu"], outputs, references, lowercase=lowercase, tokenize="none")["bleu"]
 
 
@@ -146,7 +138,7 @@ def tokenizer_for(texts: Iterable[str], language: str = "") -> str:
     """BLEU's tokeniser for a language: zh, ja-mecab, char for other writing without spaces, and 13a for the rest.
 
     Args:
-        texts: references, to tell the script from when no language is named.
+        texts: references, from which the script is detected when no language is named.
         language: language code such as `zh`, `ja-JP`; empty: by script.
 
     Returns:
@@ -185,7 +177,7 @@ def same_number(first: int, first_name: str, second: int, second_name: str) -> N
 
 
 class Quality(NamedTuple):
-    """Shares of outputs, 0-1, that show a model gone wrong."""
+    """Shares of outputs, 0-1, with a fault that shows a model gone wrong."""
 
     empty: float
     repeating: float
@@ -212,13 +204,13 @@ def quality(outputs: Sequence[str], unknown: str = "<unk>") -> Quality:
 def warnings(
     outputs: Sequence[str], unknown: str = "<unk>", references: References = (), limit: float = 0.05
 ) -> list[str]:
-    """Say in words what is wrong with a validation's outputs.
+    """Say in words what is wrong with outputs.
 
     Args:
         outputs: one text a sentence.
         unknown: how an unknown word is written.
-        references: what the outputs should be, where known: what is as frequent in them is no fault.
-        limit: share of the outputs, above the references' own share, that is still no reason to warn.
+        references: where known; what is as frequent in them is no fault.
+        limit: share of the outputs, above the references' own share, up to which there is no warning.
 
     Returns:
         A sentence for each fault; none when all is well.
@@ -236,29 +228,29 @@ def warnings(
 # The metrics: each counts in every sentence.
 
 
-def _bleu(outputs: list[str], references: list[list[str]], how: _How) -> Counts:
+def _bleu(outputs: list[str], references: list[list[str]], settings: _Settings) -> Counts:
     # force: sacreBLEU's advice on tokenised input goes to the log, where nobody looks; ours goes with the score.
-    metric = BLEU(lowercase=how.lowercase, tokenize=how.tokenize, force=True)
+    metric = BLEU(lowercase=settings.lowercase, tokenize=settings.tokenize, force=True)
     counts = _sacrebleu(metric, outputs, references)
-    if how.tokenize == "13a" and np.mean([text.endswith(" .") for text in outputs]) > 0.5:
+    if settings.tokenize == "13a" and np.mean([text.endswith(" .") for text in outputs]) > 0.5:
         return counts._replace(note="the outputs look tokenised: detokenise them, or use the tokeniser `none`")
-    return counts._replace(note=how.note)
+    return counts._replace(note=settings.note)
 
 
-def _chrf(outputs: list[str], references: list[list[str]], how: _How) -> Counts:
-    return _sacrebleu(CHRF(lowercase=how.lowercase), outputs, references)
+def _chrf(outputs: list[str], references: list[list[str]], settings: _Settings) -> Counts:
+    return _sacrebleu(CHRF(lowercase=settings.lowercase), outputs, references)
 
 
-def _chrf_words(outputs: list[str], references: list[list[str]], how: _How) -> Counts:
-    return _sacrebleu(CHRF(lowercase=how.lowercase, word_order=2), outputs, references)
+def _chrf_words(outputs: list[str], references: list[list[str]], settings: _Settings) -> Counts:
+    return _sacrebleu(CHRF(lowercase=settings.lowercase, word_order=2), outputs, references)
 
 
-def _ter(outputs: list[str], references: list[list[str]], how: _How) -> Counts:
-    asian = how.writing in ("zh", "ja")  # without it a Chinese sentence is one word
+def _ter(outputs: list[str], references: list[list[str]], settings: _Settings) -> Counts:
+    asian = settings.writing in ("zh", "ja")  # without it a Chinese sentence is one word
     return _sacrebleu(TER(normalized=asian, asian_support=asian), outputs, references)
 
 
-def _sacrebleu(metric: Metric, outputs: list[str], references: list[list[str]]) -> Counts:
+def _sacrebleu(metric: SacreMetric, outputs: list[str], references: list[list[str]]) -> Counts:
     # These two are not public, but sacreBLEU's own significance tests are built on them.
     rows = metric._extract_corpus_statistics(outputs, list(zip_longest(*references)))
     result = metric._compute_score_from_stats(np.asarray(rows, float).sum(0).tolist())
@@ -269,19 +261,19 @@ def _sacrebleu(metric: Metric, outputs: list[str], references: list[list[str]]) 
     )
 
 
-def _rouge(name: str) -> Callable[[list[str], list[list[str]], _How], Counts]:
-    def count(outputs: list[str], references: list[list[str]], how: _How) -> Counts:
+def _rouge(name: str) -> Counting:
+    def count(outputs: list[str], references: list[list[str]], settings: _Settings) -> Counts:
         try:
             from rouge_score.rouge_scorer import RougeScorer
         except ModuleNotFoundError as e:
-            raise UserError("for ROUGE a package is needed: pip install rouge-score") from e
-        tokens = _rouge_tokens(references, how)
+            raise UserError("ROUGE needs the package rouge-score: pip install 'antiphon[train]'") from e
+        tokens = _rouge_tokens(references, settings)
         own = {"chars": _Words(ONE_CHARACTER_OR_WORD), "words": _Words(re.compile(r"\w+")), "default": None}[tokens]
-        scorer = RougeScorer([name], use_stemmer=how.stem, tokenizer=own)
+        scorer = RougeScorer([name], use_stemmer=settings.stem, tokenizer=own)
         f = [scorer.score_multi(group, text)[name].fmeasure for text, group in zip(outputs, references, strict=True)]
-        stem = "yes" if how.stem and own is None else "no"
-        settings = f"case:lc|tok:{tokens}|stem:{stem}|version:{version('rouge-score')}"
-        return _mean(f, f"{name}|nrefs:{_nrefs(references)}|{settings}")
+        stem = "yes" if settings.stem and own is None else "no"
+        signature = f"{name}|nrefs:{_nrefs(references)}|case:lc|tok:{tokens}|stem:{stem}"
+        return _mean(f, f"{signature}|version:{version('rouge-score')}")
 
     return count
 
@@ -296,37 +288,36 @@ class _Words:
         return self.pattern.findall(text.lower())
 
 
-def _rouge_tokens(references: list[list[str]], how: _How) -> str:
-    if how.writing != "spaced":
+def _rouge_tokens(references: list[list[str]], settings: _Settings) -> str:
+    if settings.writing != "spaced":
         return "chars"
     letters = [c for group in references for text in group for c in text if c.isalpha()]
     english = sum(c.isascii() for c in letters) >= 0.99 * len(letters)
     return "default" if english else "words"
 
 
-def _exact_match(outputs: list[str], references: list[list[str]], how: _How) -> Counts:
+def _exact_match(outputs: list[str], references: list[list[str]], settings: _Settings) -> Counts:
     right = [
-        _plain(text, how) in {_plain(r, how) for r in group} for text, group in zip(outputs, references, strict=True)
+        _plain(text, settings) in {_plain(r, settings) for r in group}
+        for text, group in zip(outputs, references, strict=True)
     ]
-    return _mean(right, f"exact_match|{_settings(references, how)}")
+    return _mean(right, f"exact_match|{_described(references, settings)}")
 
 
-def _word_error(outputs: list[str], references: list[list[str]], how: _How) -> Counts:
-    right = _exact_match(outputs, references, how)
+def _word_error(outputs: list[str], references: list[list[str]], settings: _Settings) -> Counts:
+    right = _exact_match(outputs, references, settings)
     return _mean([1 - hit for hit in right.rows[:, 0]], right.signature.replace("exact_match", "word_error"))
 
 
-def _error_rate(
-    name: str, symbols: Callable[[str], Sequence[str]]
-) -> Callable[[list[str], list[list[str]], _How], Counts]:
-    def count(outputs: list[str], references: list[list[str]], how: _How) -> Counts:
+def _error_rate(name: str, symbols: Callable[[str], Sequence[str]]) -> Counting:
+    def count(outputs: list[str], references: list[list[str]], settings: _Settings) -> Counts:
         rows = []
         for text, group in zip(outputs, references, strict=True):
-            output = symbols(_plain(text, how))
-            wanted = [symbols(_plain(reference, how)) for reference in group]
+            output = symbols(_plain(text, settings))
+            wanted = [symbols(_plain(reference, settings)) for reference in group]
             pairs = [(Levenshtein.distance(output, reference), len(reference)) for reference in wanted]
             rows.append(min(pairs, key=lambda pair: pair[0] / max(pair[1], 1)))
-        signature = f"{name}|{_settings(references, how)}|rapidfuzz:{version('rapidfuzz')}"
+        signature = f"{name}|{_described(references, settings)}|rapidfuzz:{version('rapidfuzz')}"
         return Counts(np.asarray(rows, float), _rate, signature)
 
     return count
@@ -344,33 +335,46 @@ def _mean(values: Sequence[float], signature: str) -> Counts:
     return Counts(rows, lambda sums: float(100 * sums[0] / sums[1]), signature)
 
 
-_METRICS: dict[str, Callable[[list[str], list[list[str]], _How], Counts]] = {
-    "bleu": _bleu,
-    "chrf": _chrf,
-    "chrf++": _chrf_words,
-    "ter": _ter,
-    "rouge1": _rouge("rouge1"),
-    "rouge2": _rouge("rouge2"),
-    "rougeL": _rouge("rougeL"),
-    "exact_match": _exact_match,
-    "word_error": _word_error,
-    "wer": _error_rate("wer", str.split),
-    "per": _error_rate("per", str.split),
-    "cer": _error_rate("cer", str),
+def _loss(outputs: list[str], references: list[list[str]], settings: _Settings) -> Counts:
+    raise UserError("the loss is the model's own and cannot be computed from texts; name another metric")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric: how it counts, what people call it, and how to read its value."""
+
+    count: Counting
+    title: str
+    scale: str
+    higher_is_better: bool = True
+
+
+METRICS: dict[str, Metric] = {
+    "loss": Metric(_loss, "loss", "nats a target piece", higher_is_better=False),
+    "bleu": Metric(_bleu, "BLEU", "0-100"),
+    "chrf": Metric(_chrf, "chrF", "0-100"),
+    "chrf++": Metric(_chrf_words, "chrF++", "0-100"),
+    "ter": Metric(_ter, "TER", "edits per 100 words", higher_is_better=False),
+    "rouge1": Metric(_rouge("rouge1"), "ROUGE-1", "0-100"),
+    "rouge2": Metric(_rouge("rouge2"), "ROUGE-2", "0-100"),
+    "rougeL": Metric(_rouge("rougeL"), "ROUGE-L", "0-100"),
+    "exact_match": Metric(_exact_match, "exact match", "per cent of texts"),
+    "word_error": Metric(_word_error, "word error", "per cent of texts", higher_is_better=False),
+    "wer": Metric(_error_rate("wer", str.split), "WER", "edits per 100 words", higher_is_better=False),
+    "per": Metric(_error_rate("per", str.split), "PER", "edits per 100 symbols", higher_is_better=False),
+    "cer": Metric(_error_rate("cer", str), "CER", "edits per 100 characters", higher_is_better=False),
 }
 
 
-def _counts(name: str, outputs: list[str], references: list[list[str]], how: _How) -> Counts:
-    if name == "loss":
-        raise UserError("the loss is the model's own and cannot be measured from texts; name another metric")
-    if name not in _METRICS:
-        raise UserError(f"no metric is called '{name}'{near(name, _METRICS)}")
-    return _METRICS[name](outputs, references, how)
+def _counts(name: str, outputs: list[str], references: list[list[str]], settings: _Settings) -> Counts:
+    if name not in METRICS:
+        raise UserError(f"no metric is called '{name}'{near(name, METRICS)}")
+    return METRICS[name].count(outputs, references, settings)
 
 
 def _score(name: str, counts: Counts) -> Score:
-    value = counts.value(counts.rows.sum(0))
-    return Score(name, value, counts.signature, HIGHER_IS_BETTER[name], counts.note)
+    metric, value = METRICS[name], counts.value(counts.rows.sum(0))
+    return Score(name, value, counts.signature, metric.higher_is_better, counts.note, metric.scale)
 
 
 # Texts and words.
@@ -379,7 +383,7 @@ def _score(name: str, counts: Counts) -> Score:
 def _grouped(outputs: Sequence[str], references: References) -> list[list[str]]:
     same_number(len(references), "references", len(outputs), "outputs")
     if not outputs:
-        raise UserError("nothing to measure: there are no outputs")
+        raise UserError("nothing to score: there are no outputs")
     grouped = [[entry] if isinstance(entry, str) else list(entry) for entry in references]
     for number, group in enumerate(grouped, 1):
         if not group:
@@ -387,14 +391,14 @@ def _grouped(outputs: Sequence[str], references: References) -> list[list[str]]:
     return grouped
 
 
-def _how(references: list[list[str]], lowercase: bool, tokenize: str, language: str, stem: bool) -> _How:
+def _settings(references: list[list[str]], lowercase: bool, tokenize: str, language: str, stem: bool) -> _Settings:
     if tokenize and tokenize not in TOKENIZERS:
         raise UserError(f"no tokeniser of BLEU is called '{tokenize}'{near(tokenize, TOKENIZERS)}")
     if tokenize == "ja-mecab" and not _mecab():
         raise UserError("the tokeniser ja-mecab needs MeCab: pip install 'antiphon[ja]', or use `char`")
     writing = writing_of((text for group in references for text in group), language)
     chosen, note = (tokenize, "") if tokenize else _tokenizer(writing)
-    return _How(lowercase, chosen, writing, stem, note)
+    return _Settings(lowercase, chosen, writing, stem, note)
 
 
 def _tokenizer(writing: Writing) -> tuple[str, str]:
@@ -417,9 +421,9 @@ def _repeats(words: Sequence[str], longest: int = 4, times: int = 4) -> bool:
     return False
 
 
-def _plain(text: str, how: _How) -> str:
+def _plain(text: str, settings: _Settings) -> str:
     text = " ".join(text.split())
-    return text.lower() if how.lowercase else text
+    return text.lower() if settings.lowercase else text
 
 
 def _nrefs(references: list[list[str]]) -> str:
@@ -427,5 +431,5 @@ def _nrefs(references: list[list[str]]) -> str:
     return str(numbers.pop()) if len(numbers) == 1 else "var"
 
 
-def _settings(references: list[list[str]], how: _How) -> str:
-    return f"nrefs:{_nrefs(references)}|case:{'lc' if how.lowercase else 'mixed'}|space:normalised"
+def _described(references: list[list[str]], settings: _Settings) -> str:
+    return f"nrefs:{_nrefs(references)}|case:{'lc' if settings.lowercase else 'mixed'}|space:normalised"

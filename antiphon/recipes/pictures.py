@@ -1,9 +1,10 @@
-"""A recipe's pictures, like those of the papers: from what its models wrote, or from a model itself."""
+"""A recipe's pictures, like those of the papers: of its models' outputs, or of a model itself."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from antiphon.data.scripts import writing_of
 from antiphon.errors import UserError
 from antiphon.evaluation import plots
 from antiphon.evaluation.significance import by_length as score_by_length
@@ -19,7 +20,10 @@ def by_length(picture: Picture, folder: Path, runs: Mapping[str, Written]) -> No
         name: score_by_length(sources, outputs, references, picture.metric, picture.bins)
         for name, (sources, references, outputs) in runs.items()
     }
-    plots.by_length(folder / picture.file, systems, picture.metric, picture.title)
+    spaced = all(writing_of(sources) == "spaced" for sources, _, _ in runs.values())
+    unit = "words" if spaced else "characters"
+    title = picture.title or f"{picture.metric} by the length of the source"
+    plots.by_length(folder / picture.file, systems, picture.metric, title, unit)
 
 
 def bars(picture: Picture, folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -33,23 +37,24 @@ def bars(picture: Picture, folder: Path, rows: Sequence[Mapping[str, Any]]) -> N
             if score["name"] == picture.metric:
                 values[label] = score["value"]
                 spreads[label] = score["deviation"] or 0.0
-    plots.bars(folder / picture.file, values, spreads, picture.metric, picture.title)
+    title = picture.title or f"{picture.metric} of each model"
+    plots.bars(folder / picture.file, values, spreads, picture.metric, title)
 
 
 def of_model(picture: Picture, folder: Path, model: Seq2Seq) -> None:
     """Alignment matrices (Bahdanau 2015, figure 3), or sentence vectors in the plane (Sutskever 2014, figure 2).
 
     Raises:
-        UserError: attention is wanted of a model without it.
+        UserError: the model has no attention, and the picture is of attention.
     """
     path = folder / picture.file
     if picture.kind == "vectors":
-        plots.vectors(path, picture.texts, model.vectors(picture.texts), picture.title)
+        title = picture.title or "Sentence vectors"
+        plots.vectors(path, picture.texts, model.vectors(picture.texts), title)
         return
-    for number, result in enumerate(model.generate(picture.texts), start=1):
+    for number, (text, result) in enumerate(zip(picture.texts, model.generate(picture.texts), strict=True), start=1):
         if result.attention is None:
             raise UserError(f"{path}: this model has no attention to draw")
         name = path.name if len(picture.texts) == 1 else f"{path.stem}-{number}{path.suffix}"
-        end = ["</s>"] if result.finished else []
-        pieces = [*result.pieces, *end]
-        plots.attention(path.with_name(name), [*result.source_pieces, "</s>"], pieces, result.attention, picture.title)
+        title = picture.title or f"{text} → {result.text}"
+        plots.attention(path.with_name(name), result.source_pieces, result.pieces, result.attention, title)

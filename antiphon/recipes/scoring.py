@@ -61,7 +61,7 @@ def check(recipe: Recipe, folder: Path) -> None:
     """
     if recipe.corpus and recipe.corpus not in CORPORA:
         raise UserError(f"{folder}: no corpus is called '{recipe.corpus}'{near(recipe.corpus, CORPORA)}")
-    known = [*metrics.HIGHER_IS_BETTER, *PERPLEXITIES, *_measures(recipe)]
+    known = [*metrics.METRICS, *PERPLEXITIES, *_measures(recipe)]
     for name in chain(recipe.metrics, *(row.metrics for row in recipe.scores)):
         if name not in known:
             raise UserError(f"{folder}: no metric is called '{name}'{near(name, known)}")

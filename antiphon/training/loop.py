@@ -257,7 +257,7 @@ def _judge(metric: str, found: Validation, state: State) -> tuple[float | None, 
     """
     if found.score is None:
         return None, found.loss, False
-    value, sign = found.score.value, 1 if metrics.HIGHER_IS_BETTER[metric] else -1
+    value, sign = found.score.value, 1 if metrics.METRICS[metric].higher_is_better else -1
     if state.best is None or not math.isfinite(value):
         return value, found.loss, math.isfinite(value)
     better = (sign * value, -found.loss) > (sign * state.best, -state.best_loss)

@@ -91,7 +91,7 @@ class Risk:
                 rows.append(row)
         wanted = self.tokenizer.decode_all(references)
         scores = metrics.sentences(o.risk, self.tokenizer.decode_all(ids), [wanted[row] for row in rows]) / 100
-        return Candidates(ids, rows, (1 - scores if metrics.HIGHER_IS_BETTER[o.risk] else scores).tolist())
+        return Candidates(ids, rows, (1 - scores if metrics.METRICS[o.risk].higher_is_better else scores).tolist())
 
 
 class Sampler(TorchEngine):

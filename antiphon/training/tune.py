@@ -122,7 +122,7 @@ def _study(base: Config, axes: Sequence[Axis], out: Path) -> Any:
     out.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     backend = JournalFileBackend(str(journal), JournalFileOpenLock(str(journal)))
-    higher = metrics.HIGHER_IS_BETTER[base.train.metric]
+    higher = metrics.METRICS[base.train.metric].higher_is_better
     study = optuna.create_study(
         storage=JournalStorage(backend),
         study_name=STUDY,

@@ -70,7 +70,7 @@ class Validator:
         found = Validation(self.loss(model))
         options = self.config.train
         if options.metric == "loss":
-            found.score = metrics.Score("loss", found.loss, "nats a target piece", False)
+            found.score = metrics.Score("loss", found.loss, "nats a target piece", False, scale="nats a target piece")
         if decode:
             translator = Seq2Seq(TorchEngine(model, self.machine.device), self.config, self.source, self.target)
             outputs = [r.text for r in translator.generate([pair.source for pair in self.pairs], beam=1)]

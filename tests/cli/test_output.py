@@ -13,7 +13,10 @@ from antiphon.evaluation.metrics import Score
 from antiphon.evaluation.significance import Comparison, LengthBin
 from antiphon.result import Output, Result
 
-SCORES = {"bleu": Score("bleu", 31.254, "BLEU|nrefs:1", True, "detokenise"), "cer": Score("cer", 7.0, "cer|x", False)}
+SCORES = {
+    "bleu": Score("bleu", 31.254, "BLEU|nrefs:1", True, "detokenise", "0-100"),
+    "cer": Score("cer", 7.0, "cer|x", False),
+}
 BINS = [LengthBin(0, 5, 1200, 40.0), LengthBin(6, None, 3, 20.5)]
 COMPARISON = Comparison("bleu", 31.25, 30.0, -1.25, (30, 32), (29, 31), (-2.0, -0.5), 0.004, 999, "BLEU|bs:999")
 
@@ -48,7 +51,7 @@ def test_sources_that_were_cut_are_told_until_it_is_enough(capsys: pytest.Captur
 def test_what_evaluate_finds_as_a_table_and_as_values() -> None:
     lines = "\n".join(table(SCORES, BINS, [COMPARISON])).splitlines()
     assert lines == [
-        "bleu           31.25  BLEU|nrefs:1  (detokenise)",
+        "bleu           31.25  0-100  BLEU|nrefs:1  (detokenise)",
         "cer             7.00  cer|x",
         "",
         "by source length  sentences  bleu",
@@ -62,8 +65,9 @@ def test_what_evaluate_finds_as_a_table_and_as_values() -> None:
         "sentences": 1203,
         "scores": {
             "bleu": {"name": "bleu", "value": 31.254, "signature": "BLEU|nrefs:1", "higher_is_better": True,
-                     "note": "detokenise"},
-            "cer": {"name": "cer", "value": 7.0, "signature": "cer|x", "higher_is_better": False, "note": ""},
+                     "note": "detokenise", "scale": "0-100"},
+            "cer": {"name": "cer", "value": 7.0, "signature": "cer|x", "higher_is_better": False, "note": "",
+                    "scale": ""},
         },
         "by_length": [
             {"low": 0, "high": 5, "sentences": 1200, "value": 40.0},

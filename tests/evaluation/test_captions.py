@@ -93,7 +93,7 @@ def test_meteor_runs_its_own_program() -> None:
 
 def test_meteor_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(captions, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match="pip install --no-deps pycocoevalcap"):
+    with pytest.raises(UserError, match=r"pip install 'antiphon\[captions\]'"):
         meteor(OUTPUTS, REFERENCES)
 
 

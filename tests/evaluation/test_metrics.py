@@ -3,6 +3,7 @@
 import gzip
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
@@ -190,16 +191,28 @@ def test_tokenised_outputs_are_noted() -> None:
     assert not measure(["bleu"], ["A dog runs."], ["A dog runs."])["bleu"].note
 
 
-def test_every_metric_of_the_configuration_can_be_measured() -> None:
-    names = [name for name in get_args(sections.Metric) if name != "loss"]
-    assert set(get_args(sections.Metric)) <= set(metrics.HIGHER_IS_BETTER)
-    perfect = measure(metrics._METRICS, ["a dog runs in the park"], ["a dog runs in the park"])
-    assert set(names) <= set(perfect)
-    for name, score in perfect.items():
-        assert score.value == pytest.approx(100 if score.higher_is_better else 0), name
-        assert name.split("+")[0] in score.signature.lower().replace("rougel", "rougeL")
-    empty = measure(metrics._METRICS, [""], ["a dog runs in the park"])
-    assert all(score.value == (0 if score.higher_is_better else 100) for score in empty.values())
+def test_metrics_and_the_configurations_names_are_the_same() -> None:
+    assert {*get_args(sections.Metric)} == {*metrics.METRICS}
+    assert {*get_args(sections.Risk)} == {*metrics.METRICS, "none"} - {"loss"}
+
+
+@pytest.mark.parametrize("name", [name for name in metrics.METRICS if name != "loss"])
+def test_every_metric_scores_and_says_its_scale(name: str) -> None:
+    reference = ["a dog runs in the park"]
+    score = measure([name], reference, reference)[name]
+    assert score.value == pytest.approx(100 if score.higher_is_better else 0)
+    assert (score.scale, score.higher_is_better) == (
+        metrics.METRICS[name].scale,
+        metrics.METRICS[name].higher_is_better,
+    )
+    assert re.search("0-100|per cent|100", score.scale)
+    assert name.split("+")[0] in score.signature.lower().replace("rougel", "rougeL")
+    assert value(name, [""], reference) == (0 if score.higher_is_better else 100)
+
+
+def test_the_loss_is_not_computed_from_texts() -> None:
+    with pytest.raises(UserError, match="the model's own"):
+        measure(["loss"], ["a"], ["a"])
 
 
 def test_warnings_name_what_is_wrong() -> None:
@@ -226,9 +239,9 @@ def test_repeats_are_one_to_four_words_four_times(n: int, times: int, expected: 
     ("call", "message"),
     [
         (lambda: measure(["bleu"], ["a"], ["a", "b"]), "2 references for 1 outputs"),
-        (lambda: measure(["bleu"], [], []), "nothing to measure"),
+        (lambda: measure(["bleu"], [], []), "nothing to score"),
         (lambda: measure(["blue"], ["a"], ["a"]), "did you mean 'bleu'"),
-        (lambda: measure(["loss"], ["a"], ["a"]), "cannot be measured from texts"),
+        (lambda: measure(["loss"], ["a"], ["a"]), "cannot be computed from texts"),
         (lambda: measure(["bleu"], ["a"], ["a"], tokenize="13b"), "did you mean '13a'"),
         (lambda: measure(["bleu"], ["a", "b"], [["a"], []]), "sentence 2 has no reference"),
     ],

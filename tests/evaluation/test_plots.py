@@ -1,4 +1,4 @@
-"""Pictures are written whole, the right way up, and read without a warning."""
+"""Pictures are written whole, the right way up, with titles, names of axes and scales, and without a warning."""
 
 from pathlib import Path
 
@@ -7,59 +7,85 @@ import pytest
 from numpy.typing import NDArray
 
 from antiphon.errors import UserError
-from antiphon.evaluation import plots
+from antiphon.evaluation import figures, fonts, plots
 from antiphon.evaluation.significance import LengthBin
 
 matplotlib = pytest.importorskip("matplotlib")
 
-SOURCE, TARGET = ["ein", "Hund", "rennt", "</s>"], ["a", "dog", "</s>"]
-ALPHA = np.array([[1, 0, 0, 0], [0, 0.6, 0.4, 0], [0, 0, 0, 1]], np.float32)  # [U, S]
+SOURCE, TARGET = ["ein", "Hund", "rennt"], ["a", "dog"]
+ALPHA = np.array([[1, 0, 0, 0], [0, 0.6, 0.4, 0], [0, 0, 0, 1]], np.float32)  # [U, S], end marks last
 
 
-def brightness(path: Path) -> NDArray[np.float64]:
+def svg(path: Path) -> str:
+    return path.read_text("utf-8")
+
+
+def size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels."""
     from matplotlib.image import imread
 
-    pixels: NDArray[np.float64] = np.asarray(imread(path), np.float64)
-    return np.asarray(pixels[:, :, :3].mean(2))
+    height, width = np.asarray(imread(path)).shape[:2]
+    return width, height
 
 
-def test_attention_is_right_way_up(tmp_path: Path) -> None:
-    path = tmp_path / "attention.png"
+def test_attention_names_everything(tmp_path: Path) -> None:
+    path = tmp_path / "a.svg"
     assert plots.attention(path, SOURCE, TARGET, ALPHA, title="a title") == ""
-    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    pixels = brightness(path)
-    # Labels lie above and left of the cells, so these are found from the bottom right corner.
-    side = plots.CELL * 150  # pixels a cell
-    border = 0.15 * 150  # the padding round the picture
-    for u, row in enumerate(ALPHA):
-        for s, weight in enumerate(row):
-            y = pixels.shape[0] - border - (len(ALPHA) - u - 0.5) * side
-            x = pixels.shape[1] - border - (len(row) - s - 0.5) * side
-            assert pixels[round(y), round(x)] == pytest.approx(weight, abs=0.02), (u, s)
+    drawn = svg(path)
+    for text in ("a title", "source", "target", "attention weight", "0.0", "1.0", *SOURCE, *TARGET, "&lt;/s&gt;"):
+        assert f">{text}<" in drawn, text
+    plots.attention(tmp_path / "a.png", SOURCE, TARGET, ALPHA)
+    assert (tmp_path / "a.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-def test_attention_figure_has_alpha_and_its_labels() -> None:
-    axes = plots._attention_figure(SOURCE, TARGET, ALPHA, "").axes[0]
-    assert np.array_equal(axes.images[0].get_array(), ALPHA)  # type: ignore[arg-type]
-    assert axes.images[0].get_clim() == (0, 1)
-    assert [label.get_text() for label in axes.get_xticklabels()] == SOURCE
-    assert [label.get_text() for label in axes.get_yticklabels()] == TARGET
+def test_attention_has_a_row_for_each_target_piece_and_darker_is_more() -> None:
+    sources, targets = [*SOURCE, "</s>"], [*TARGET, "</s>"]
+    axes = figures.attention(sources, targets, ALPHA, "").axes[0]
+    image = axes.images[0]
+    assert np.array_equal(image.get_array(), ALPHA)  # type: ignore[arg-type]
+    assert image.get_clim() == (0, 1)
+    assert [label.get_text() for label in axes.get_xticklabels()] == sources
+    assert [label.get_text() for label in axes.get_yticklabels()] == targets
     assert axes.yaxis_inverted()  # the first target piece is on top
+    assert [label.get_color() for label in axes.get_yticklabels()][-1] == figures.FAINT
+    brightness = image.get_cmap()(np.linspace(0, 1, 20))[:, :3] @ [0.299, 0.587, 0.114]
+    assert (np.diff(brightness) < 0).all()  # in print too
 
 
-def test_characters_without_a_font_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots, "FONTS", ("DejaVu Sans",))
+def test_short_pieces_stand_upright_and_words_are_slanted() -> None:
+    def turned(sources: list[str]) -> list[float]:
+        axes = figures.attention(sources, ["y"], np.ones((1, len(sources))), "").axes[0]
+        return [float(label.get_rotation()) for label in axes.get_xticklabels()]
+
+    assert turned(["我", "们", "</s>"]) == [0, 0, 50]
+    assert turned(["▁the", "▁a", "▁child"]) == [50, 50, 50]
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 200), (300, 700)])
+def test_attention_of_any_size_fits(tmp_path: Path, rows: int, columns: int) -> None:
+    alpha = np.full((rows, columns), 1 / columns)
+    plots.attention(tmp_path / "a.png", ["x"] * columns, ["y"] * rows, alpha)
+    width, height = size(tmp_path / "a.png")
+    assert 200 < width < figures.LONGEST * 150 + 400 and 200 < height < figures.LONGEST * 150 + 400
+    axes = figures.attention(["x"] * columns, ["y"] * rows, alpha, "").axes[0]
+    assert all(float(label.get_fontsize()) >= figures.SMALLEST for label in axes.get_xticklabels())
+
+
+def test_a_warning_names_characters_and_the_package_of_a_font(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    latin = {fonts.LATIN: f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf"}
+    monkeypatch.setattr(fonts, "installed", lambda: latin)
     alpha = np.ones((2, 2)) / 2
-    assert plots.attention(tmp_path / "a.png", ["我", "▁x"], ["我", "ё"], alpha, title="$é") == "我"
+    warning = plots.attention(tmp_path / "a.png", ["我", "▁x"], ["我", "ё"], alpha, title="$é")
+    assert "a.png: no installed font can draw 我;" in warning and "apt install fonts-noto-cjk)" in warning
     assert plots.attention(tmp_path / "a.svg", ["我", "▁x"], ["我", "ё"], alpha) == ""
-    assert "我" in (tmp_path / "a.svg").read_text("utf-8")
+    assert "我" in svg(tmp_path / "a.svg")
 
 
 def test_signs_of_formulas_and_spaces_are_plain_pieces(tmp_path: Path) -> None:
     pieces = ["$", "\\frac{", "$x_$", " ", "\n", "شجرة"]
     plots.attention(tmp_path / "a.svg", pieces, pieces, np.eye(6))
-    svg = (tmp_path / "a.svg").read_text("utf-8")
-    assert ">$x_$<" in svg and ">\\frac{<" in svg and ">␣<" in svg and ">↵<" in svg
+    drawn = svg(tmp_path / "a.svg")
+    assert ">$x_$<" in drawn and ">\\frac{<" in drawn and ">␣<" in drawn and ">↵<" in drawn
 
 
 def test_same_input_gives_the_same_file(tmp_path: Path) -> None:
@@ -70,23 +96,22 @@ def test_same_input_gives_the_same_file(tmp_path: Path) -> None:
         assert one.read_bytes() == two.read_bytes()
 
 
-def test_a_long_attention_still_fits(tmp_path: Path) -> None:
-    plots.attention(tmp_path / "a.png", ["x"] * 200, ["y"] * 3, np.full((3, 200), 1 / 200))
-    height, width = brightness(tmp_path / "a.png").shape
-    assert width == pytest.approx(plots.LONGEST * 150, rel=0.05) and height > 100
-
-
-def test_curves_group_columns_by_metric(tmp_path: Path) -> None:
+def test_curves_have_a_panel_for_each_metric(tmp_path: Path) -> None:
     rows = [{"step": i, "train_loss": 3.0 - i, "minutes": 1, "sample": "x"} for i in range(3)]
     rows += [{"step": 3, "valid_loss": 1.0, "valid_bleu": 20.0, "bleu": float("nan")}, {"other": 1}]
-    plots.curves(tmp_path / "c.png", rows, title="50 $")
-    height, width = brightness(tmp_path / "c.png").shape
-    assert 900 < width < 1200 and 650 < height < 950  # two panels
-    log = [row for row in rows if "step" in row]
-    panels = {"loss": ["train_loss", "valid_loss"], "bleu": ["valid_bleu"]}
-    loss, bleu = plots._curves_figure(log, panels, "step", "").axes
-    assert [list(np.asarray(line.get_ydata())) for line in loss.lines] == [[3, 2, 1], [1]]
+    plots.curves(tmp_path / "c.svg", rows, title="50 $")
+    drawn = svg(tmp_path / "c.svg")
+    for text in ("50 $", "step", "loss (nats a target piece)", "BLEU (0-100)", "train_loss", "valid_bleu"):
+        assert f">{text}<" in drawn, text
+    assert "minutes" not in drawn
+
+
+def test_curves_draw_their_points() -> None:
+    panels = {"loss": {"train": [(0, 3), (1, 2)], "valid": [(1, 1)]}, "BLEU": {"valid": [(3, 20)]}}
+    loss, bleu = figures.curves(panels, "step", "").axes
+    assert [list(np.asarray(line.get_ydata())) for line in loss.lines] == [[3, 2], [1]]
     assert [list(np.asarray(line.get_xdata())) for line in bleu.lines] == [[3]]
+    assert (loss.get_ylabel(), bleu.get_ylabel(), bleu.get_xlabel()) == ("loss", "BLEU", "step")
 
 
 def test_by_length_puts_each_bin_in_its_place(tmp_path: Path) -> None:
@@ -94,21 +119,27 @@ def test_by_length_puts_each_bin_in_its_place(tmp_path: Path) -> None:
         "rnn": [LengthBin(0, 10, 5, 30.0), LengthBin(11, 20, 5, 20.0), LengthBin(21, None, 3, 10.0)],
         "attention": [LengthBin(0, 10, 5, 31.0), LengthBin(21, None, 3, 29.0)],
     }
-    assert plots.by_length(tmp_path / "l.svg", systems) == ""
-    assert plots.by_length(tmp_path / "l.png", systems) == ""
-    axes = plots._by_length_figure(systems, "BLEU", "").axes[0]
+    assert plots.by_length(tmp_path / "l.svg", systems, unit="characters") == ""
+    assert "length of the source, characters" in svg(tmp_path / "l.svg")
+    axes = figures.by_length(systems, "BLEU", "words", "").axes[0]
     assert [list(np.asarray(line.get_xdata())) for line in axes.lines] == [[0, 1, 2], [0, 2]]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0–10", "11–20", "21+"]
 
 
-def test_attention_text() -> None:
-    assert plots.attention_text(["ein", "犬"], ["a", "我们"], np.array([[1, 0], [0.25, 0.5]])).split("\n") == [
-        "      e",
-        "      i",
-        "      n 犬",
-        "   a │██",
-        "我们 │░░▒▒",
-    ]
+def test_vectors_are_numbered_and_listed(tmp_path: Path) -> None:
+    texts = ["one saw two", "two saw one", "one was seen by two"]
+    assert plots.vectors(tmp_path / "v.svg", texts, np.diag([3.0, 2.0, 1.0]), "a plane") == ""
+    drawn = svg(tmp_path / "v.svg")
+    assert all(text in drawn for text in [*texts, "a plane", "first principal component", "of the variance"])
+
+
+def test_bars_have_values_and_a_scale(tmp_path: Path) -> None:
+    plots.bars(tmp_path / "b.svg", {"deep": 21.25, "flat": 20.0}, {"deep": 0.5}, "bleu")
+    drawn = svg(tmp_path / "b.svg")
+    for text in ("deep", "flat", "21.2", "20.0", "BLEU (0-100), mean and standard deviation over seeds", "model"):
+        assert f">{text}<" in drawn, text
+    plots.bars(tmp_path / "b.svg", {"a": 1.0}, {}, "a measure of our own", "named")
+    assert ">a measure of our own<" in svg(tmp_path / "b.svg") and ">named<" in svg(tmp_path / "b.svg")
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a", "a.pdf"])
@@ -119,39 +150,29 @@ def test_other_suffixes_are_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_bad_input_is_said_in_words(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"shape \(4, 3\) for 3 target and 4 source"):
+    with pytest.raises(UserError, match=r"shape \(4, 3\) for 2 target and 3 source"):
         plots.attention(tmp_path / "a.png", SOURCE, TARGET, ALPHA.T)
     with pytest.raises(UserError, match="at least one"):
-        plots.attention_text([], TARGET, np.zeros((3, 0)))
-    with pytest.raises(UserError, match="cannot write"):
+        plots.attention(tmp_path / "a.png", [], TARGET, np.zeros((2, 0)))
+    with pytest.raises(UserError, match="cannot be written"):
         plots.attention(tmp_path / "no" / "a.png", SOURCE, TARGET, ALPHA)
     with pytest.raises(UserError, match="nothing to draw"):
         plots.curves(tmp_path / "c.png", [{"step": 1, "minutes": 2}])
     with pytest.raises(UserError, match="nothing to draw"):
         plots.by_length(tmp_path / "c.png", {"a": []})
+    with pytest.raises(UserError, match="3 texts and 2 vectors"):
+        plots.vectors(tmp_path / "v.png", ["a", "b", "c"], np.eye(2))
+    with pytest.raises(UserError, match="nothing to draw"):
+        plots.bars(tmp_path / "b.png", {}, {})
 
 
 def test_principal_components_are_those_of_the_covariance() -> None:
     generator = np.random.default_rng(0)
     points = generator.normal(size=(12, 5)) * [5, 3, 1, 0.5, 0.1]
-    plane = plots.principal(points)
-    centred = points - points.mean(0)
+    plane, shares = plots.principal(points)
+    centred: NDArray[np.float64] = points - points.mean(0)
     values, directions = np.linalg.eigh(centred.T @ centred)
     expected = centred @ directions[:, ::-1][:, :2]
     assert np.abs(plane) == pytest.approx(np.abs(expected))
-    assert (plane**2).sum(0) == pytest.approx(values[::-1][:2])
+    assert shares == pytest.approx(values[::-1][:2] / values.sum())
     assert (plane[0] >= 0).all()
-
-
-def test_sentence_vectors_and_bars_are_drawn(tmp_path: Path) -> None:
-    texts = ["one saw two", "two saw one", "one was seen by two"]
-    assert plots.vectors(tmp_path / "v.svg", texts, np.eye(3), "a plane") == ""
-    drawn = (tmp_path / "v.svg").read_text("utf-8")
-    assert all(text in drawn for text in [*texts, "a plane"])
-    plots.bars(tmp_path / "b.svg", {"deep": 21.25, "flat": 20.0}, {"deep": 0.5}, "bleu")
-    drawn = (tmp_path / "b.svg").read_text("utf-8")
-    assert all(text in drawn for text in ("deep", "flat", "21.2", "20.0", "bleu"))
-    with pytest.raises(UserError, match="3 texts and 2 vectors"):
-        plots.vectors(tmp_path / "v.png", texts, np.eye(2))
-    with pytest.raises(UserError, match="nothing to draw"):
-        plots.bars(tmp_path / "b.png", {}, {})

@@ -44,7 +44,7 @@ class Reader:
 
     def __init__(self, attention: Any) -> None:
         self.attention, self.finished = attention, True
-        self.pieces, self.source_pieces = ["x"], ["a", "b"]
+        self.text, self.pieces, self.source_pieces = "x", ["x"], ["a", "b"]
 
     def generate(self, texts: list[str]) -> list["Reader"]:
         return [self for _ in texts]
@@ -57,7 +57,8 @@ def test_one_alignment_matrix_a_text(tmp_path: Path) -> None:
     model: Any = Reader(np.full((2, 3), 1 / 3))
     pictures.of_model(Picture(kind="attention", file="a.svg", texts=["a b", "a b"]), tmp_path, model)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a-1.svg", "a-2.svg"]
-    assert "&lt;/s&gt;" in (tmp_path / "a-1.svg").read_text("utf-8")
+    drawn = (tmp_path / "a-1.svg").read_text("utf-8")
+    assert "&lt;/s&gt;" in drawn and ">a b → x<" in drawn
     with pytest.raises(UserError, match="no attention to draw"):
         pictures.of_model(Picture(kind="attention", file="a.svg", texts=["a"]), tmp_path, Reader(None))  # type: ignore[arg-type]
 
