@@ -1,13 +1,20 @@
-"""What can be typed after a command: every argument and option, each declared once, in the order of the help."""
+"""Arguments and flags of the commands, each declared once; those of search derive from `config.search`."""
 
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from antiphon.config.search import OPTIONS, SAMPLING_ONLY, Option
 from antiphon.version import __version__
 
-SEARCH, SAMPLING, MACHINE = "How outputs are looked for", "Sampling", "Machine"
+SEARCH, SAMPLING, RUNTIME = "Search (default: as the model's configuration says)", "Sampling", "Runtime"
+
+Command = Callable[..., None]
+Decorator = Callable[[Command], Command]
 
 
 def _print_version(wanted: bool) -> None:
@@ -51,18 +58,20 @@ Valid = Annotated[
 ]
 Test = Annotated[list[str] | None, typer.Option("--test", help="Test pairs.")]
 SourceField = Annotated[
-    str | None, typer.Option("--source", help="Column name or number, or field, of the source; else the first.")
+    str | None, typer.Option("--source", help="Column name or number, or field, of the source; default: the first.")
 ]
 TargetField = Annotated[
-    str | None, typer.Option("--target", help="Column name or number, or field, of the target; else the second.")
+    str | None, typer.Option("--target", help="Column name or number, or field, of the target; default: the second.")
 ]
 Preset = Annotated[
-    str, typer.Option("--preset", help="Where the options start from; else chosen by the number of training pairs.")
+    str, typer.Option("--preset", help="Set of options to start from; default: by the number of training pairs.")
 ]
 StartModel = Annotated[
     Path | None,
     typer.Option(
-        "--from", help="Model folder whose options, vocabulary and weights training starts from.", show_default=False
+        "--from",
+        help="Warm start: model folder whose options, vocabulary and weights the training begins with.",
+        show_default=False,
     ),
 ]
 Files = Annotated[
@@ -75,128 +84,110 @@ Sets = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only messages.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 
-# generate
+# generate and rerank
 
 Texts = Annotated[str, typer.Argument(help="Texts, one a line; - for standard input.")]
 TextField = Annotated[
     str | None, typer.Option("--source", help="Column or field of the texts, where FILE has several.")
 ]
 OutputFile = Annotated[Path | None, typer.Option("--out", "-o", help="File to write instead of standard output.")]
-Prefixes = Annotated[Path | None, typer.Option(help="File of what each output must begin with.")]
+Prefixes = Annotated[Path | None, typer.Option(help="File with the prefix of each output, one a line.")]
 Alignments = Annotated[Path | None, typer.Option(help="File for the alignments of pieces, source-target: 0-0 1-2.")]
-Attention = Annotated[Path | None, typer.Option(help="Picture, .png or .svg, of what the first output attends to.")]
-
-NbestList = Annotated[
-    Path, typer.Argument(help="List of any system: lines of `generate --nbest`, or Moses's.", show_default=False)
-]
-ListSources = Annotated[Path, typer.Option("--sources", help="The texts that the list is of, one a line.")]
-Weight = Annotated[
-    float, typer.Option("--weight", help="Share of the model's log p; the rest is the list's own score.")
-]
-Reverse = Annotated[bool, typer.Option("--reverse", help="The model goes from target to source.")]
-More = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--with", help="A further model, with the first as an ensemble. May be repeated.", rich_help_panel=SEARCH
-    ),
-]
-Shares = Annotated[
-    str, typer.Option("--shares", help="How much each model of the ensemble counts: 2,1,1.", rich_help_panel=SEARCH)
-]
-
-# How outputs are looked for
-
-Beam = Annotated[
-    int | None,
-    typer.Option(help="Hypotheses kept; 1: greedy. Else as the model's configuration says.", rich_help_panel=SEARCH),
-]
-Nbest = Annotated[
-    int | None, typer.Option(help="Outputs a text, each as line<TAB>score<TAB>text.", rich_help_panel=SEARCH)
-]
-LengthPenalty = Annotated[
-    str | None,
-    typer.Option(help="What log-probabilities are divided by: none, average or gnmt.", rich_help_panel=SEARCH),
-]
-Alpha = Annotated[float | None, typer.Option(help="Strength of the length penalty.", rich_help_panel=SEARCH)]
-Coverage = Annotated[
-    float | None, typer.Option("--coverage-penalty", help="GNMT's beta; 0: none.", rich_help_panel=SEARCH)
-]
-MinLength = Annotated[int | None, typer.Option(help="Fewest pieces of an output.", rich_help_panel=SEARCH)]
-MaxLength = Annotated[
-    int | None,
-    typer.Option(help="Most pieces of an output; 0: twice the source's and 20.", rich_help_panel=SEARCH),
-]
-BlockNgrams = Annotated[
-    int | None, typer.Option(help="Never write an n-gram of this size twice.", rich_help_panel=SEARCH)
-]
-Groups = Annotated[
-    int | None,
-    typer.Option(help="Groups of diverse beams, among which --beam is divided; for --nbest.", rich_help_panel=SEARCH),
-]
-Diversity = Annotated[
-    float | None,
-    typer.Option(help="What a piece costs a group that the groups before it just took.", rich_help_panel=SEARCH),
-]
+Attention = Annotated[Path | None, typer.Option(help="Picture, .png or .svg, of the first output's attention.")]
 Wanted = Annotated[
     Path | None,
-    typer.Option(help="File of phrases, tab-separated, that each output must hold.", rich_help_panel=SEARCH),
+    typer.Option(
+        help="File of required phrases: a line for each text, phrases separated by tabs.", rich_help_panel=SEARCH
+    ),
 ]
 Unwanted = Annotated[
     Path | None,
-    typer.Option(help="File of phrases, tab-separated, that each output must not hold.", rich_help_panel=SEARCH),
+    typer.Option(
+        help="File of forbidden phrases: a line for each text, phrases separated by tabs.", rich_help_panel=SEARCH
+    ),
 ]
 Ban = Annotated[
     list[str] | None,
-    typer.Option(metavar="PHRASE", help="Phrase that no output may hold. May be repeated.", rich_help_panel=SEARCH),
+    typer.Option(metavar="PHRASE", help="Phrase forbidden in every output. May be repeated.", rich_help_panel=SEARCH),
+]
+Sample = Annotated[
+    bool, typer.Option("--sample", help="Sample outputs instead of searching.", rich_help_panel=SAMPLING)
 ]
 Mbr = Annotated[
     int | None,
-    typer.Option(help="Draw so many outputs and take the one most like the others.", rich_help_panel=SAMPLING),
+    typer.Option(
+        help="Minimum Bayes risk: sample so many outputs and choose the one most like the others.",
+        rich_help_panel=SAMPLING,
+    ),
 ]
 Utility = Annotated[
-    str | None, typer.Option(help="How --mbr compares outputs: chrf or bleu.", rich_help_panel=SAMPLING)
+    str | None, typer.Option(help="Metric by which --mbr compares: chrf or bleu.", rich_help_panel=SAMPLING)
 ]
-NoUnk = Annotated[bool, typer.Option("--no-unk", help="Never write an unknown word.", rich_help_panel=SEARCH)]
+NbestList = Annotated[
+    Path, typer.Argument(help="N-best list: lines of `generate --nbest`, or Moses's format.", show_default=False)
+]
+ListSources = Annotated[Path, typer.Option("--sources", help="The sources of the list, one a line.")]
+Weight = Annotated[
+    float, typer.Option("--weight", help="Share of the model's log p in the new score; the rest is the list's own.")
+]
+Reverse = Annotated[bool, typer.Option("--reverse", help="The model goes from target to source.")]
 
-Sample = Annotated[bool, typer.Option("--sample", help="Draw outputs at random.", rich_help_panel=SAMPLING)]
-Temperature = Annotated[
-    float | None, typer.Option(help="Log-probabilities are divided by it.", rich_help_panel=SAMPLING)
-]
-TopK = Annotated[int | None, typer.Option(help="From the k best pieces only.", rich_help_panel=SAMPLING)]
-TopP = Annotated[float | None, typer.Option(help="From the fewest pieces that reach this.", rich_help_panel=SAMPLING)]
-MinP = Annotated[
-    float | None, typer.Option(help="From pieces this times as likely as the best.", rich_help_panel=SAMPLING)
-]
-Seed = Annotated[int | None, typer.Option(help="Of the drawing.", rich_help_panel=SAMPLING)]
+# How a model runs
 
-Batch = Annotated[int, typer.Option(help="Texts decoded at a time.", rich_help_panel=MACHINE)]
-Threads = Annotated[int, typer.Option(min=0, help="Processor threads; 0: all cores.", rich_help_panel=MACHINE)]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.", rich_help_panel=MACHINE)]
-Engine = Annotated[
-    str,
-    typer.Option(
-        help="torch, or onnx or onnx-int8 after `antiphon export`; auto: onnx where the model was exported.",
-        rich_help_panel=MACHINE,
+Batch = Annotated[int, typer.Option(help="Texts decoded at a time.", rich_help_panel=RUNTIME)]
+LOADING: dict[str, tuple[Any, Any]] = {  # annotation and default
+    "threads": (
+        Annotated[int, typer.Option(min=0, help="Processor threads; 0: all cores.", rich_help_panel=RUNTIME)], 0
     ),
-]
-
-Listed = Annotated[
-    bool,
-    typer.Option(
-        "--shortlist",
-        help="Write only pieces on the shortlist of `antiphon export --shortlist`: faster. In ONNX Runtime only.",
-        rich_help_panel=MACHINE,
+    "device": (Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.", rich_help_panel=RUNTIME)], "auto"),
+    "engine": (
+        Annotated[
+            str,
+            typer.Option(
+                help="torch, or onnx or onnx-int8 after `antiphon export`; auto: onnx where the model was exported.",
+                rich_help_panel=RUNTIME,
+            ),
+        ],
+        "auto",
     ),
-]
+    "shortlist": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--shortlist",
+                help="Write only pieces of the shortlist made by `antiphon export --shortlist`: faster.",
+                rich_help_panel=RUNTIME,
+            ),
+        ],
+        False,
+    ),
+    "more": (
+        Annotated[
+            list[Path] | None,
+            typer.Option(
+                "--with",
+                help="Further model; with the first it is an ensemble. May be repeated.",
+                rich_help_panel=RUNTIME,
+            ),
+        ],
+        None,
+    ),
+    "shares": (
+        Annotated[
+            str, typer.Option("--shares", help="Weights of the ensemble's models: 2,1,1.", rich_help_panel=RUNTIME)
+        ],
+        "",
+    ),
+}  # fmt: skip
 
 # evaluate
 
-MeasuredModel = Annotated[Path | None, typer.Argument(help="Model folder whose outputs are measured.")]
+EvaluatedModel = Annotated[Path | None, typer.Argument(help="Model folder to evaluate.")]
 TestPairs = Annotated[
     str,
-    typer.Option(help="Test pairs, named as --train names them in `antiphon train`. All references of a target count."),
+    typer.Option(help="Test pairs, named as for `antiphon train --train`. All references of a target count."),
 ]
-Hypotheses = Annotated[Path | None, typer.Option(help="Outputs to measure, one a line, instead of a model's.")]
+Hypotheses = Annotated[Path | None, typer.Option(help="Outputs to score, one a line, instead of a model's.")]
 References = Annotated[
     list[Path] | None, typer.Option(help="References, one a line, instead of the targets. May be repeated.")
 ]
@@ -205,16 +196,16 @@ Metric = Annotated[
     list[str] | None,
     typer.Option(
         help="bleu, chrf, chrf++, ter, rouge1, rouge2, rougeL, exact_match, word_error, wer, per or cer; may be "
-        "repeated. Else bleu, chrf and what the model was chosen by."
+        "repeated. Default: bleu, chrf and the metric that the model was chosen by."
     ),
 ]
 Lowercase = Annotated[bool, typer.Option("--lowercase", help="Ignore case.")]
 Tokenize = Annotated[
-    str, typer.Option(help="BLEU's tokeniser: 13a, intl, zh, ja-mecab, char or none; else by language.")
+    str, typer.Option(help="BLEU's tokeniser: 13a, intl, zh, ja-mecab, char or none; default: by language.")
 ]
-Language = Annotated[str, typer.Option(help="Language code of the references; else by their script.")]
-ByLength = Annotated[bool, typer.Option("--by-length", help="The first metric by source length too.")]
-Outputs = Annotated[Path | None, typer.Option(help="File to keep the outputs in.")]
+Language = Annotated[str, typer.Option(help="Language code of the references; default: by their script.")]
+ByLength = Annotated[bool, typer.Option("--by-length", help="Show the first metric by source length too.")]
+Outputs = Annotated[Path | None, typer.Option(help="File to write the outputs to.")]
 
 # score, tune, average, export, demo, recipe
 
@@ -224,39 +215,100 @@ Vary = Annotated[
     typer.Option(
         "--vary",
         metavar="SECTION.KEY=VALUES",
-        help="Option to look for: a range 1e-4..1e-2, in logarithms where it spans a factor of ten, or values "
+        help="Option to search over: a range 1e-4..1e-2 (logarithmic where it spans a factor of ten), or values "
         "lstm,gru. May be repeated.",
         show_default=False,
     ),
 ]
-Trials = Annotated[int, typer.Option(min=1, help="Trainings in all, those of earlier calls counted.")]
+Trials = Annotated[int, typer.Option(min=1, help="Number of trainings, those of earlier calls included.")]
 TrialMinutes = Annotated[
     float | None,
-    typer.Option("--minutes", min=0, help="Longest trial in minutes; else as train.minutes says.", show_default=False),
+    typer.Option(
+        "--minutes", min=0, help="Time limit of a trial in minutes; default: train.minutes.", show_default=False
+    ),
 ]
 NewStudy = Annotated[Path, typer.Option("--out", "-o", help="Folder for the trials.", show_default=False)]
 Models = Annotated[list[Path], typer.Argument(help="Model folders.", show_default=False)]
 Precision = Annotated[
-    list[str] | None, typer.Option(help="float32 or int8; may be repeated. Without: both.", show_default=False)
+    list[str] | None, typer.Option(help="float32 or int8; may be repeated. Default: both.", show_default=False)
 ]
 DevelopmentPairs = Annotated[
     str | None,
-    typer.Option(help="Development pairs, to compare the answers of both with PyTorch's.", show_default=False),
+    typer.Option(help="Development pairs on which to compare the outputs with PyTorch's.", show_default=False),
 ]
 Shortlist = Annotated[
     list[str] | None,
     typer.Option(
-        help="Training pairs, from whose alignments a shortlist of target pieces is learnt. May be repeated.",
+        help="Training pairs from whose alignments a shortlist of target pieces is learnt. May be repeated.",
         show_default=False,
     ),
 ]
-NewModel = Annotated[Path, typer.Option("--out", "-o", help="Model folder to make.", show_default=False)]
-DemoModel = Annotated[Path, typer.Option("--out", "-o", help="Model folder to make.")]
+NewModel = Annotated[Path, typer.Option("--out", "-o", help="Model folder to write.", show_default=False)]
+DemoModel = Annotated[Path, typer.Option("--out", "-o", help="Model folder to write.")]
 Recipe = Annotated[str, typer.Argument(help="Name of a recipe below recipes/, or its folder.", show_default=False)]
 RecipeFolder = Annotated[
-    Path | None, typer.Option("--out", "-o", help="Where data and models go.", show_default="runs/NAME")
+    Path | None, typer.Option("--out", "-o", help="Folder for data and models.", show_default="runs/NAME")
 ]
 ResultsPage = Annotated[Path, typer.Option("--out", "-o", help="The page to write.")]
 OnlyModels = Annotated[
     list[str] | None, typer.Option("--only", help="Only this model of a recipe that has several. May be repeated.")
 ]
+
+# Several flags for one parameter of a command
+
+
+def spread(parameter: str, flags: Mapping[str, tuple[Any, Any]], make: Callable[[dict[str, Any]], Any]) -> Decorator:
+    """Give a command several flags for one of its parameters.
+
+    Args:
+        parameter: the parameter's name.
+        flags: annotation and default of each flag, which stand in the parameter's place in the help.
+        make: makes the parameter's value of the flags' values.
+
+    Returns:
+        A decorator of the command's function.
+    """
+
+    def decorate(function: Command) -> Command:
+        signature = inspect.signature(function)
+        parameters = []
+        for name, declared in signature.parameters.items():
+            shown = {name: (declared.annotation, declared.default)} if name != parameter else flags
+            parameters += [
+                inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+                for key, (annotation, default) in shown.items()
+            ]
+
+        @functools.wraps(function)
+        def command(**values: Any) -> None:
+            own = {name: values.pop(name) for name in flags}
+            function(**values, **{parameter: make(own)})
+
+        command.__annotations__ = {one.name: one.annotation for one in parameters}
+        command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def search(*names: str) -> Decorator:
+    """Give a command the flags of these search options; its parameter `search` holds those that were given."""
+
+    def given(values: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if value is not None}
+
+    return spread("search", {name: (_search_flag(name, OPTIONS[name]), None) for name in names}, given)
+
+
+def loading(make: Callable[[dict[str, Any]], Any], leave: Iterable[str] = ()) -> Decorator:
+    """Give a command the flags of loading models; its parameter `load` is what `make` makes of them."""
+    return spread("load", {name: flag for name, flag in LOADING.items() if name not in leave}, make)
+
+
+def _search_flag(name: str, option: Option) -> Any:
+    """The flag of a search option: None where it is not given."""
+    panel = SAMPLING if name in SAMPLING_ONLY else SEARCH
+    meaning = option.meaning.removeprefix("sampling: ")
+    choices = f": {', '.join(option.choices)}" if option.choices else ""
+    text = f"{meaning[0].upper()}{meaning[1:]}{choices}."
+    return Annotated[option.kind | None, typer.Option(f"--{name.replace('_', '-')}", help=text, rich_help_panel=panel)]

@@ -1,4 +1,4 @@
-"""What goes wrong in a command: told in words, with exit status 2; 130 when it is stopped, 141 at a closed pipe."""
+"""Errors of a command: one message, exit status 2; 130 when it is interrupted, 141 when its output pipe is closed."""
 
 import functools
 import os
@@ -15,11 +15,11 @@ P = ParamSpec("P")
 
 TRAINING = ("torch", "babel", "matplotlib", "onnx", "sacremoses", "tensorboard")  # packages of the extra `train`
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as PyTorch says it
-RESUMABLE = ("train", "tune", "demo", "run")  # commands that go on where they were stopped
+RESUMABLE = ("train", "tune", "demo", "run")  # commands that continue where they were stopped
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
-    """Make a command tell its errors in one message, with exit status 2 and without a traceback."""
+    """Make a command report its errors in one message, with exit status 2 and without a traceback."""
 
     @functools.wraps(command)
     def guard(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -28,7 +28,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             sys.stdout.flush()
         except UserError as e:
             _fail(str(e))
-        except BrokenPipeError:  # such as `| head`, which has enough
+        except BrokenPipeError:  # such as `| head`, which reads no more
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(141) from None
         except ModuleNotFoundError as e:
@@ -42,7 +42,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except OSError as e:
             _fail(f"{f'{e.filename}: ' if e.filename else ''}{reason(e)}")
         except KeyboardInterrupt:
-            more = "; the same command goes on" if command.__name__ in RESUMABLE else ""
+            more = "; the same command continues" if command.__name__ in RESUMABLE else ""
             typer.echo(f"antiphon: stopped{more}", err=True)
             raise typer.Exit(130) from None
 

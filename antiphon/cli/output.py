@@ -1,11 +1,10 @@
-"""What commands write: results as lines, tables and pictures; warnings; files that are whole or not there at all."""
+"""What commands write: results as lines, tables and pictures, and warnings."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -16,32 +15,11 @@ if TYPE_CHECKING:
     from antiphon.evaluation.significance import Comparison, LengthBin
     from antiphon.result import Result
 
-WARNED = 5  # sources cut at the limit that are told one by one
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[TextIO]:
-    """Open a file that is written whole or not at all.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
-            yield file
-        unfinished.replace(path)
-    except BrokenPipeError:
-        raise
-    except OSError as e:
-        raise UserError(f"{path}: cannot be written: {e.strerror}; make room, or name a file somewhere else") from e
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
+WARNED = 5  # truncated sources that are reported one by one
 
 
 def watched(results: Iterable["Result"], shown: bool, total: int | None = None) -> Iterator["Result"]:
-    """Pass results on as they come, with warnings for sources that were cut at the limit.
+    """Pass results on as they come, with warnings for truncated sources.
 
     Args:
         results: in the order of the input.
@@ -50,19 +28,18 @@ def watched(results: Iterable["Result"], shown: bool, total: int | None = None) 
     """
     from antiphon.progress import Reporter
 
-    cut = 0
+    truncated = 0
     with Reporter() as reporter:
         for number, result in enumerate(results, start=1):
-            cut += result.truncated
-            if result.truncated and cut <= WARNED:
+            truncated += result.truncated
+            if result.truncated and truncated <= WARNED:
                 pieces = len(result.source_pieces)
                 reporter.say(f"warning: line {number}: the source is too long; only its first {pieces} pieces are read")
             if shown:
                 reporter.show("working", number, total)
             yield result
-    if cut > WARNED:
-        limit = "data.max_source_length is the limit"
-        typer.echo(f"warning: {cut:,} sources in all were too long and cut; {limit}", err=True)
+    if truncated > WARNED:
+        typer.echo(f"warning: {truncated:,} sources were longer than data.max_source_length and truncated", err=True)
 
 
 def result_lines(number: int, result: "Result", nbest: int, as_json: bool) -> list[str]:
@@ -71,8 +48,8 @@ def result_lines(number: int, result: "Result", nbest: int, as_json: bool) -> li
     Args:
         number: of the text, from 1.
         result: what the model made of it.
-        nbest: outputs a text; of several each has a line with number and score.
-        as_json: one line with all there is to know.
+        nbest: outputs for each text; with several each has a line with number and score.
+        as_json: one line with everything.
     """
     if as_json:
         return [to_json(result.as_dict())]
@@ -82,7 +59,7 @@ def result_lines(number: int, result: "Result", nbest: int, as_json: bool) -> li
 
 
 def one_line(text: str) -> str:
-    """Put a text on one line, since files of texts have a line a text."""
+    """Put a text on one line, since files of outputs have one line for each text."""
     return " ".join(text.splitlines())
 
 
@@ -92,7 +69,7 @@ def to_json(value: Any) -> str:
 
 
 def draw(path: Path, result: "Result") -> None:
-    """Draw what an output attends to.
+    """Draw the attention of the best output.
 
     Raises:
         UserError: there is no attention, or the picture cannot be written.
@@ -110,22 +87,22 @@ def draw(path: Path, result: "Result") -> None:
 def evaluation(
     sentences: int, scores: dict[str, "Score"], bins: Sequence["LengthBin"], comparisons: Sequence["Comparison"]
 ) -> dict[str, Any]:
-    """Put what `evaluate` found into plain values, as JSON has them."""
-    found: dict[str, Any] = {"sentences": sentences, "scores": {name: asdict(s) for name, s in scores.items()}}
+    """The results of `evaluate` as plain values, as JSON has them."""
+    values: dict[str, Any] = {"sentences": sentences, "scores": {name: asdict(s) for name, s in scores.items()}}
     if bins:
-        found["by_length"] = [b._asdict() for b in bins]
+        values["by_length"] = [b._asdict() for b in bins]
     if comparisons:
-        found["comparisons"] = [asdict(c) for c in comparisons]
-    return found
+        values["comparisons"] = [asdict(c) for c in comparisons]
+    return values
 
 
 def table(
     scores: dict[str, "Score"], bins: Sequence["LengthBin"], comparisons: Sequence["Comparison"]
 ) -> Iterator[str]:
-    """Write what `evaluate` found as lines for people."""
-    for found in scores.values():
-        scale, note = (f"{found.scale}  " if found.scale else ""), (f"  ({found.note})" if found.note else "")
-        yield f"{found.name:12}{found.value:8.2f}  {scale}{found.signature}{note}"
+    """The results of `evaluate` as lines for people."""
+    for score in scores.values():
+        scale, note = (f"{score.scale}  " if score.scale else ""), (f"  ({score.note})" if score.note else "")
+        yield f"{score.name:12}{score.value:8.2f}  {scale}{score.signature}{note}"
     if bins:
         yield f"\nby source length  sentences  {next(iter(scores))}"
         yield from (

@@ -1,5 +1,6 @@
 """The program `antiphon`: its groups of commands, and what they share."""
 
+import inspect
 import os
 import shlex
 import sys
@@ -45,7 +46,14 @@ def main() -> None:
 def command(function: Callable[P, None], group: typer.Typer = app) -> Callable[P, None]:
     """Make a function a command of the program."""
     name = function.__name__.strip("_")
-    return group.command(name, no_args_is_help=name not in ("demo", "list", "table"))(guarded(function))
+    alone = name in ("demo", "list", "table")  # commands that need no argument
+    return group.command(name, help=_paragraphs(function.__doc__ or ""), no_args_is_help=not alone)(guarded(function))
+
+
+def _paragraphs(text: str) -> str:
+    """A docstring with one line for each paragraph, so that the terminal wraps them; examples stay as they are."""
+    parts = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(part if part.startswith("\b") else " ".join(part.split()) for part in parts)
 
 
 @app.callback()

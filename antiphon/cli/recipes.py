@@ -6,8 +6,8 @@ from pathlib import Path
 import typer
 
 from antiphon.cli import flags
-from antiphon.cli.output import whole_file
 from antiphon.cli.program import command, first, recipes, typed
+from antiphon.files import whole_text
 
 
 @functools.partial(command, group=recipes)
@@ -66,6 +66,6 @@ def table_(out: flags.ResultsPage = Path("docs/results.md")) -> None:
     from antiphon.recipes import results_page
 
     text = results_page.page(Path("recipes"))
-    with whole_file(out) as file:
+    with whole_text(out) as file:
         file.write(text)
     typer.echo(f"{out} is written", err=True)

@@ -1,12 +1,12 @@
 """Commands that use models: generate, chat, evaluate, score, rerank.
 
 Results go to standard output; messages and progress go to standard error. Modules are imported where they are used, so
-that help and mistakes are answered at once.
+that help and mistyped commands are answered at once.
 """
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice, tee
 from pathlib import Path
@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from antiphon.cli import flags
-from antiphon.cli.output import draw, evaluation, one_line, result_lines, table, to_json, watched, whole_file
-from antiphon.cli.program import command, given
+from antiphon.cli.output import draw, evaluation, one_line, result_lines, table, to_json, watched
+from antiphon.cli.program import command
+from antiphon.config.search import SAMPLING_ONLY
 from antiphon.errors import UserError
+from antiphon.files import whole_text
 
 if TYPE_CHECKING:
     from antiphon.data.corpus import Pair
@@ -28,9 +30,44 @@ if TYPE_CHECKING:
 CHUNK = 1024  # pairs scored at a time
 
 
+SEARCH = (
+    "beam", "length_penalty", "alpha", "coverage_penalty", "min_length", "max_length", "block_ngrams", "no_unk",
+)  # fmt: skip
+ALL = ("nbest", *SEARCH, "groups", "diversity", *SAMPLING_ONLY)
+
+Load = Callable[[Path], "Seq2Seq"]
+
+
+def _loader(values: dict[str, Any]) -> Load:
+    """How the flags say to load a model, or an ensemble of it and others."""
+
+    def load(model: Path) -> "Seq2Seq":
+        from antiphon.seq2seq import Seq2Seq
+
+        device, threads, engine = values["device"], values["threads"], values["engine"]
+        shortlist, more, shares = values.get("shortlist", False), values["more"], values["shares"]
+        if not more:
+            if shares:
+                raise UserError("--shares is for ensembles: name further models with --with")
+            return Seq2Seq.load(model, device, threads, engine, shortlist)
+        if shortlist:
+            raise UserError("--shortlist is of one model: leave it out with --with")
+        try:
+            weights = [float(part) for part in shares.split(",")] if shares else []
+        except ValueError as e:
+            raise UserError(f"--shares {shares}: write a number for each model, such as 2,1") from e
+        return Seq2Seq.ensemble([model, *more], weights, device, threads, engine)
+
+    return load
+
+
 @command
+@flags.search(*ALL)
+@flags.loading(_loader)
 def generate(
     model: flags.Model,
+    search: dict[str, Any],
+    load: Load,
     file: flags.Texts = "-",
     field: flags.TextField = None,
     out: flags.OutputFile = None,
@@ -38,41 +75,19 @@ def generate(
     prefixes: flags.Prefixes = None,
     alignments: flags.Alignments = None,
     attention: flags.Attention = None,
-    beam: flags.Beam = None,
-    nbest: flags.Nbest = None,
-    length_penalty: flags.LengthPenalty = None,
-    alpha: flags.Alpha = None,
-    coverage_penalty: flags.Coverage = None,
-    min_length: flags.MinLength = None,
-    max_length: flags.MaxLength = None,
-    block_ngrams: flags.BlockNgrams = None,
-    no_unk: flags.NoUnk = False,
-    groups: flags.Groups = None,
-    diversity: flags.Diversity = None,
     wanted: flags.Wanted = None,
     unwanted: flags.Unwanted = None,
     ban: flags.Ban = None,
     sample: flags.Sample = False,
-    temperature: flags.Temperature = None,
-    top_k: flags.TopK = None,
-    top_p: flags.TopP = None,
-    min_p: flags.MinP = None,
-    seed: flags.Seed = None,
     mbr: flags.Mbr = None,
     utility: flags.Utility = None,
     batch: flags.Batch = 64,
-    threads: flags.Threads = 0,
-    device: flags.Device = "auto",
-    engine: flags.Engine = "auto",
-    shortlist: flags.Listed = False,
-    more: flags.More = None,
-    shares: flags.Shares = "",
 ) -> None:
-    """Write an output for each line of text, in order; an empty line for an empty one.
+    """Write an output for each line of text, in the same order; an empty line gives an empty line.
 
-    With --nbest there are so many lines a text: its number from 1, the score, the output. With --json a line is an
-    object with text, score, pieces, alignment and candidates. With --batch 1 each text is answered before the next is
-    read.
+    With --nbest N a text has N lines: its number from 1, the score and the output, separated by tabs. With --json a
+    line is an object with text, score, pieces, alignment and candidates. With --batch 1 each text is answered before
+    the next is read.
 
     \b
     Examples:
@@ -84,21 +99,17 @@ def generate(
       antiphon generate model texts.txt --wanted terms.tsv --ban "in order to"
       echo "A dog runs." | antiphon generate model --attention dog.png
     """
-    search = given(
-        beam=beam, nbest=nbest, length_penalty=length_penalty, alpha=alpha, coverage_penalty=coverage_penalty,
-        min_length=min_length, max_length=max_length, block_ngrams=block_ngrams, no_unk=no_unk or None,
-        groups=groups, diversity=diversity,
-    )  # fmt: skip
-    if (sample or mbr) and groups:
-        raise UserError("--groups divides a beam, and outputs that are drawn have none: leave out --groups")
-    if diversity is not None and not groups:
+    nbest = search.get("nbest", 1)
+    if (sample or mbr) and "groups" in search:
+        raise UserError("--groups divides a beam, and sampling has none: leave out --groups")
+    if "diversity" in search and "groups" not in search:
         raise UserError("--diversity is of groups: give their number, such as --groups 3")
     if mbr and wanted:
-        raise UserError("--wanted is looked for by a beam, and --mbr draws: leave out one of them")
-    order = _order(mbr, utility, nbest)
+        raise UserError("--wanted needs beam search, and --mbr samples: leave out one of them")
+    order = _order(mbr, utility, search)
     if mbr:
         sample, search = True, search | {"nbest": mbr}
-    drawing = _drawing(sample, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed)
+    _check_sampling(search, sample)
     from antiphon.data import corpus
 
     whole_lines = file == "-" and field is None
@@ -109,20 +120,20 @@ def generate(
     if ban and not unwanted:
         texts, copies = tee(texts)
         kept_out = (list(ban) for _ in copies)
-    opened = _load(model, device, threads, engine, shortlist, more, shares)
+    opened = load(model)
     live = file == "-" and sys.stdin.isatty()
     if live:
         typer.echo("type a text and press Enter; Ctrl-D ends", err=True)
     results = opened.stream(
         texts, prefixes=forced, wanted=held, unwanted=kept_out, sample=sample, order=order, batch=batch,
-        window=int(live or batch == 1), **search, **drawing,
+        window=int(live or batch == 1), **search,
     )  # fmt: skip
     with ExitStack() as stack:
-        output = stack.enter_context(whole_file(out)) if out else sys.stdout
-        links = stack.enter_context(whole_file(alignments)) if alignments else None
+        output = stack.enter_context(whole_text(out)) if out else sys.stdout
+        links = stack.enter_context(whole_text(alignments)) if alignments else None
         shown = not live and not (out is None and sys.stdout.isatty())
         for number, result in enumerate(watched(results, shown), start=1):
-            print(*result_lines(number, result, nbest or 1, as_json), sep="\n", file=output, flush=True)
+            print(*result_lines(number, result, nbest, as_json), sep="\n", file=output, flush=True)
             if links:
                 print(" ".join(f"{s}-{t}" for t, s in result.alignment), file=links)
             if attention and number == 1:
@@ -130,29 +141,18 @@ def generate(
 
 
 @command
+@flags.search(*(name for name in SEARCH if name != "coverage_penalty"), *SAMPLING_ONLY)
+@flags.loading(_loader)
 def chat(
     model: flags.Model,
+    search: dict[str, Any],
+    load: Load,
     as_json: flags.AsJson = False,
-    beam: flags.Beam = None,
-    length_penalty: flags.LengthPenalty = None,
-    alpha: flags.Alpha = None,
-    min_length: flags.MinLength = None,
-    max_length: flags.MaxLength = None,
-    block_ngrams: flags.BlockNgrams = None,
-    no_unk: flags.NoUnk = False,
     sample: flags.Sample = False,
-    temperature: flags.Temperature = None,
-    top_k: flags.TopK = None,
-    top_p: flags.TopP = None,
-    min_p: flags.MinP = None,
-    seed: flags.Seed = None,
-    threads: flags.Threads = 0,
-    device: flags.Device = "auto",
-    engine: flags.Engine = "auto",
 ) -> None:
-    """Talk with a model that was trained on conversations. /reset forgets what was said; /quit or Ctrl-D ends.
+    """Talk with a model that was trained on conversations. /reset starts a new conversation; /quit or Ctrl-D ends.
 
-    A line that is piped in is a turn too, and each gets one line as its answer.
+    Lines from a pipe are turns too; each is answered by one line.
 
     \b
     Examples:
@@ -160,18 +160,14 @@ def chat(
       antiphon chat model --sample --top-k 20 --temperature 0.8
       printf 'hello\\na table for two\\n' | antiphon chat model --json
     """
-    search = given(
-        beam=beam, length_penalty=length_penalty, alpha=alpha, min_length=min_length, max_length=max_length,
-        block_ngrams=block_ngrams, no_unk=no_unk or None,
-    )  # fmt: skip
-    drawing = _drawing(sample, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed)
+    _check_sampling(search, sample)
     from antiphon.chat import Chat
     from antiphon.data import corpus
 
-    talk = Chat(_load(model, device, threads, engine), {"sample": sample, **search, **drawing})
+    talk = Chat(load(model), {"sample": sample, **search})
     live = sys.stdin.isatty()
     if live:
-        typer.echo("say something and press Enter; /reset forgets, /quit or Ctrl-D ends", err=True)
+        typer.echo("say something and press Enter; /reset starts a new conversation, /quit or Ctrl-D ends", err=True)
     for line in corpus.read_lines("-"):
         said = line.strip()
         if said == "/quit":
@@ -186,8 +182,12 @@ def chat(
 
 
 @command
+@flags.search(*SEARCH)
+@flags.loading(_loader)
 def evaluate(
-    model: flags.MeasuredModel = None,
+    search: dict[str, Any],
+    load: Load,
+    model: flags.EvaluatedModel = None,
     data: flags.TestPairs = "",
     source: flags.SourceField = None,
     target: flags.TargetField = None,
@@ -201,23 +201,9 @@ def evaluate(
     by_length: flags.ByLength = False,
     outputs: flags.Outputs = None,
     as_json: flags.AsJson = False,
-    beam: flags.Beam = None,
-    length_penalty: flags.LengthPenalty = None,
-    alpha: flags.Alpha = None,
-    coverage_penalty: flags.Coverage = None,
-    min_length: flags.MinLength = None,
-    max_length: flags.MaxLength = None,
-    block_ngrams: flags.BlockNgrams = None,
-    no_unk: flags.NoUnk = False,
     batch: flags.Batch = 64,
-    threads: flags.Threads = 0,
-    device: flags.Device = "auto",
-    engine: flags.Engine = "auto",
-    shortlist: flags.Listed = False,
-    more: flags.More = None,
-    shares: flags.Shares = "",
 ) -> None:
-    """Measure a model on test pairs, or outputs that are there already. Every score comes with its signature.
+    """Evaluate a model on test pairs, or score existing outputs. Every score comes with its signature.
 
     \b
     Examples:
@@ -229,14 +215,14 @@ def evaluate(
     """
     if (model is None) == (hypotheses is None):
         raise UserError("name either a model folder, or with --hypotheses a file of outputs")
+    if model is not None:
+        from antiphon import model_folder
+
+        model_folder.load(model)  # a folder that is none is reported first
     if not data and (model or not references):
         raise UserError("no test pairs: name them with --data, such as --data test.tsv or --data test.en,test.de")
     if by_length and not data:
         raise UserError("--by-length needs the sources: name the test pairs with --data")
-    search = given(
-        beam=beam, length_penalty=length_penalty, alpha=alpha, coverage_penalty=coverage_penalty,
-        min_length=min_length, max_length=max_length, block_ngrams=block_ngrams, no_unk=no_unk or None,
-    )  # fmt: skip
     from antiphon.data import corpus
     from antiphon.evaluation import metrics, significance
 
@@ -245,9 +231,9 @@ def evaluate(
     other = _sentences(against, len(wanted)) if against else []
     names = list(metric or ("bleu", "chrf"))
     how: dict[str, Any] = {"lowercase": lowercase, "tokenize": tokenize, "language": language}
-    metrics.measure(names, [""], [[""]], **how)  # a misspelt name is told before the work
+    metrics.measure(names, [""], [[""]], **how)  # a misspelt name is reported before the work
     if model:
-        opened = _load(model, device, threads, engine, shortlist, more, shares)
+        opened = load(model)
         if not metric and opened.config.train.metric not in ("loss", *names):
             names.append(opened.config.train.metric)
         began = time.monotonic()
@@ -257,7 +243,7 @@ def evaluate(
     else:
         texts = _sentences(hypotheses, len(wanted))
     if outputs:
-        with whole_file(outputs) as file:
+        with whole_text(outputs) as file:
             file.writelines(f"{one_line(text)}\n" for text in texts)
     scores = metrics.measure(names, texts, wanted, **how)
     bins = significance.by_length([pair.source for pair in pairs], texts, wanted, names[0], **how) if by_length else []
@@ -269,21 +255,18 @@ def evaluate(
 
 
 @command
+@flags.loading(_loader, leave=("shortlist",))
 def score(
     model: flags.Model,
+    load: Load,
     pairs: flags.Pairs = "-",
     source: flags.SourceField = None,
     target: flags.TargetField = None,
     as_json: flags.AsJson = False,
-    more: flags.More = None,
-    shares: flags.Shares = "",
-    threads: flags.Threads = 0,
-    device: flags.Device = "auto",
-    engine: flags.Engine = "auto",
 ) -> None:
-    """Write the log-probability of each pair's target given its source: in all, and a piece, in nats.
+    """Write the log-probability of each pair's target given its source, in total and per piece, in nats.
 
-    With --json a line is an object that has the pieces and the log-probability of each too.
+    With --json a line is an object that also has the pieces and the log-probability of each.
 
     \b
     Examples:
@@ -294,32 +277,28 @@ def score(
     from antiphon.data import corpus
 
     read = corpus.read(pairs, source or "", target or "")
-    opened = _load(model, device, threads, engine, more=more, shares=shares)
+    opened = load(model)
     total, pieces = 0.0, 0
     for result in watched(_scored(opened, read), pairs != "-" and not sys.stdout.isatty()):
         count = max(1, len(result.token_log_probs))
         total, pieces = total + result.log_prob, pieces + count
         print(to_json(result.as_dict()) if as_json else f"{result.log_prob:.4f}\t{result.log_prob / count:.4f}")
-    typer.echo(f"in all {total:.1f} nats for {pieces:,} pieces: {total / max(1, pieces):.4f} a piece", err=True)
+    typer.echo(f"total {total:.1f} nats for {pieces:,} pieces: {total / max(1, pieces):.4f} per piece", err=True)
 
 
 @command
+@flags.search("nbest", "length_penalty", "alpha")
+@flags.loading(_loader, leave=("shortlist",))
 def rerank(
     model: flags.Model,
     nbest_list: flags.NbestList,
     sources: flags.ListSources,
+    search: dict[str, Any],
+    load: Load,
     weight: flags.Weight = 0.5,
     reverse: flags.Reverse = False,
-    nbest: flags.Nbest = None,
-    length_penalty: flags.LengthPenalty = None,
-    alpha: flags.Alpha = None,
-    more: flags.More = None,
-    shares: flags.Shares = "",
-    threads: flags.Threads = 0,
-    device: flags.Device = "auto",
-    engine: flags.Engine = "auto",
 ) -> None:
-    """Choose again among a system's outputs, by their own score and a model's log p (Sutskever 2014, section 3.2).
+    """Rescore an n-best list: choose by its own scores and a model's log p (Sutskever 2014, section 3.2).
 
     \b
     Examples:
@@ -334,30 +313,28 @@ def rerank(
 
     texts = list(corpus.read_lines(sources))
     entries = reranking.entries(corpus.read_lines(nbest_list), str(nbest_list))
-    opened = _load(model, device, threads, engine, more=more, shares=shares)
-    penalties = given(length_penalty=length_penalty, alpha=alpha)
-    scorer = reranking.of_model(opened, reverse, **penalties)
+    nbest = search.pop("nbest", None)
+    scorer = reranking.of_model(load(model), reverse, **search)
     for number, ranked in enumerate(reranking.rerank(texts, entries, [scorer], [1 - weight, weight]), start=1):
         for one in ranked[: nbest or 1]:
             print(f"{number}\t{one.score:.4f}\t{one.entry.text}" if nbest else one.entry.text)
 
 
-def _drawing(sample: bool, **options: Any) -> dict[str, Any]:
-    """The options of sampling that were given, which go with --sample alone."""
-    asked = given(**options)
-    if asked and not sample:
-        raise UserError(f"--{next(iter(asked)).replace('_', '-')} is for sampling: give --sample too")
-    return asked
+def _check_sampling(search: Mapping[str, Any], sample: bool) -> None:
+    """Refuse options of sampling where nothing is sampled."""
+    for name in SAMPLING_ONLY:
+        if name in search and not sample:
+            raise UserError(f"--{name.replace('_', '-')} is for sampling: give --sample too")
 
 
-def _order(mbr: int | None, utility: str | None, nbest: int | None) -> "Ranker | None":
+def _order(mbr: int | None, utility: str | None, search: Mapping[str, Any]) -> "Ranker | None":
     """How --mbr chooses among outputs."""
     if mbr is None:
         if utility:
-            raise UserError("--utility is for --mbr: give the number of outputs to draw, such as --mbr 32")
+            raise UserError("--utility is for --mbr: give the number of outputs to sample, such as --mbr 32")
         return None
-    if mbr < 2 or nbest:
-        raise UserError(f"--mbr {mbr} draws that many outputs and takes one: 2 or more, and no --nbest")
+    if mbr < 2 or "nbest" in search:
+        raise UserError(f"--mbr {mbr} samples that many outputs and chooses one: 2 or more, and no --nbest")
     from antiphon.decoding.mbr import least_risk
 
     return least_risk(utility or "chrf")
@@ -369,31 +346,6 @@ def _phrases(path: Path, every: Sequence[str] = ()) -> Iterator[list[str]]:
 
     for line in read_lines(path):
         yield [*(phrase for phrase in line.split("\t") if phrase.strip()), *every]
-
-
-def _load(
-    model: Path,
-    device: str,
-    threads: int,
-    engine: str,
-    shortlist: bool = False,
-    more: Sequence[Path] | None = None,
-    shares: str = "",
-) -> "Seq2Seq":
-    """A model, or an ensemble of it and others."""
-    from antiphon.seq2seq import Seq2Seq
-
-    if not more:
-        if shares:
-            raise UserError("--shares is for ensembles: name further models with --with")
-        return Seq2Seq.load(model, device, threads, engine, shortlist)
-    if shortlist:
-        raise UserError("--shortlist is of one model: leave it out with --with")
-    try:
-        weights = [float(part) for part in shares.split(",")] if shares else []
-    except ValueError as e:
-        raise UserError(f"--shares {shares}: write a number for each model, such as 2,1") from e
-    return Seq2Seq.ensemble([model, *more], weights, device, threads, engine)
 
 
 def _references(paths: Sequence[Path]) -> list[list[str]]:

@@ -52,7 +52,7 @@ class SearchOptions(Search):
         UserError: a value has the wrong type or is out of its range, or two values contradict each other.
     """
 
-    nbest: Annotated[int, Ge(1), "outputs for each text: the best of the beam, or so many samples"] = 1
+    nbest: Annotated[int, Ge(1), "outputs for each text, the best of the beam or so many samples"] = 1
     no_unk: Annotated[bool, "never write an unknown word"] = False
     groups: Annotated[int, Ge(1), "groups of diverse beam search, among which the beam is divided; 1: one beam"] = 1
     diversity: Annotated[
@@ -92,7 +92,7 @@ class SearchOptions(Search):
 
 
 KINDS: dict[type, type] = {bool: bool, int: Integral, float: Real, str: str}  # NumPy's numbers are numbers too
-SAMPLING = ("temperature", "top_k", "top_p", "min_p", "seed")  # options of sampling alone
+SAMPLING_ONLY = ("temperature", "top_k", "top_p", "min_p", "seed")  # options of sampling alone
 
 
 def declared(kind: type[Search]) -> dict[str, Option]:

@@ -167,7 +167,7 @@ def test_an_interrupted_training_says_how_to_go_on(pairs: Path, tmp_path: Path) 
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.decode().splitlines()[-1] == "antiphon: stopped; the same command goes on"
+    assert errors.decode().splitlines()[-1] == "antiphon: stopped; the same command continues"
     assert b"Traceback" not in errors
 
 
@@ -321,7 +321,8 @@ def test_two_outputs_are_compared_on_the_same_sentences(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["evaluate", "--data", "x.tsv"], "either a model folder"),
-        (["evaluate", "model"], "--data"),
+        (["evaluate", "nothere"], "nothere: no such model folder"),
+        (["evaluate", "--hypotheses", "h"], "--data"),
         (["evaluate", "--hypotheses", "h", "--references", "r", "--by-length"], "--by-length needs"),
     ],
 )

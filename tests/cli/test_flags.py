@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from antiphon import __version__
 from antiphon.cli import flags, main
 from antiphon.config import loading, sections
+from antiphon.config.search import OPTIONS
 
 DECLARED = {name: value for name, value in vars(flags).items() if get_origin(value) is Annotated}
 
@@ -22,9 +23,19 @@ def commands(group: Any) -> list[Any]:
 def test_every_option_declared_is_one_that_a_command_has() -> None:
     functions = [command.callback for command in commands(get_command(main.app)) if command.callback]
     used = [parameter.annotation for f in functions for parameter in inspect.signature(f).parameters.values()]
-    assert len(DECLARED) > 40
+    assert len(DECLARED) > 30
     for name, declared in DECLARED.items():
-        assert declared in used, f"options.{name} belongs to no command"
+        assert declared in used, f"flags.{name} belongs to no command"
+    assert all(annotation in used for annotation, _ in flags.LOADING.values())
+
+
+def test_search_flags_derive_from_the_search_options() -> None:
+    generate = next(one for one in commands(get_command(main.app)) if one.name == "generate")
+    by_flag = {name: parameter for parameter in generate.params for name in parameter.opts}
+    for name, option in OPTIONS.items():
+        parameter = by_flag[f"--{name.replace('_', '-')}"]
+        assert parameter.default is None  # the configuration's value, not the flag's
+        assert option.meaning.removeprefix("sampling: ")[1:] in parameter.help, name
 
 
 def test_every_option_says_what_it_is_for() -> None:

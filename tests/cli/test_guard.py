@@ -57,7 +57,7 @@ def test_a_fault_of_the_program_is_not_hidden(error: Exception) -> None:
         command()
 
 
-@pytest.mark.parametrize(("name", "more"), [("train", "; the same command goes on"), ("score", "")])
+@pytest.mark.parametrize(("name", "more"), [("train", "; the same command continues"), ("score", "")])
 def test_what_is_stopped_says_whether_it_goes_on(name: str, more: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert stopped(KeyboardInterrupt(), name) == 130
     assert capsys.readouterr().err == f"antiphon: stopped{more}\n"

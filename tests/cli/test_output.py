@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from antiphon.cli.output import draw, evaluation, result_lines, table, watched, whole_file
+from antiphon.cli.output import draw, evaluation, result_lines, table, watched
 from antiphon.data.tokenizer import Pieces
 from antiphon.errors import UserError
 from antiphon.evaluation.metrics import Score
@@ -43,7 +43,7 @@ def test_sources_that_were_cut_are_told_until_it_is_enough(capsys: pytest.Captur
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(":")[2].split(":")[0] for line in lines[:-1]] == [f" line {n}" for n in (1, 3, 4, 5, 6)]
     assert "only its first 2 pieces are read" in lines[0]
-    assert lines[-1].startswith("warning: 7 sources in all were too long and cut")
+    assert lines[-1].startswith("warning: 7 sources were longer than data.max_source_length and truncated")
     assert list(watched(results[1:2], shown=False)) == results[1:2]
     assert not capsys.readouterr().err
 
@@ -80,24 +80,6 @@ def test_what_evaluate_finds_as_a_table_and_as_values() -> None:
         ],
     }  # fmt: skip
     assert evaluation(3, SCORES, [], []).keys() == {"sentences", "scores"}
-
-
-def test_a_file_is_whole_or_what_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "out.txt"
-    with whole_file(path) as file:
-        file.write("é\n")
-        assert not path.exists()
-    assert path.read_bytes() == "é\n".encode()
-    for error, raised in ((ValueError("x"), ValueError), (OSError(28, "No space left"), UserError)):
-        with pytest.raises(raised, match=r"x|out\.txt: cannot be written: No space left"), whole_file(path) as file:
-            file.write("half")
-            raise error
-    with pytest.raises(BrokenPipeError), whole_file(path):
-        raise BrokenPipeError  # of standard output, not of this file
-    assert path.read_bytes() == "é\n".encode()
-    assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(UserError, match="cannot be written"), whole_file(tmp_path / "nowhere" / "out.txt"):
-        pass
 
 
 def test_attention_is_drawn_where_there_is_any(tmp_path: Path) -> None:
