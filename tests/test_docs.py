@@ -184,6 +184,16 @@ def test_pages_use_plain_words(name: str) -> None:
         assert not [phrase for phrase in STIFF if phrase in words], page.name
 
 
+@pytest.mark.parametrize("page", [CONTRIBUTING, chinese(CONTRIBUTING)], ids=lambda p: p.name)
+def test_contributing_names_every_package_and_module_at_the_top(page: Path) -> None:
+    code = ROOT / "antiphon"
+    packages = {f"antiphon/{path.parent.name}/" for path in code.glob("*/__init__.py")}
+    modules = {
+        f"antiphon/{path.name}" for path in code.glob("*.py") if path.stem not in ("__init__", "__main__", "version")
+    }
+    assert packages | modules <= set(re.findall(r"`(antiphon/[^`]*)`", read(page)))
+
+
 def test_make_has_the_targets_that_the_pages_name() -> None:
     targets = set(re.findall(r"^([a-z]+):", read(ROOT / "Makefile"), re.MULTILINE))
     for page in DOCS:
