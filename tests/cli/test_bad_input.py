@@ -22,7 +22,6 @@ from typer.testing import CliRunner
 from antiphon import model_folder
 from antiphon.cli.main import app
 from antiphon.config import loading
-from antiphon.data import check
 from antiphon.data.tokenizer import Tokenizer
 from antiphon.nn.model import build
 
@@ -225,12 +224,12 @@ def test_a_preset_that_contradicts_the_data(end: str) -> None:
 
 
 def test_a_vocabulary_of_millions(good_pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "_identifier", lambda: None)
+    monkeypatch.setitem(sys.modules, "py3langid.langid", None)
     sysconf = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1 << 20}  # 4 GiB
     monkeypatch.setattr(os, "sysconf", sysconf.__getitem__, raising=False)
     options = ["--preset", "sutskever2014", "--set", "text.size=5000000"]
     result = CliRunner().invoke(app, ["check", "--train", str(good_pairs), *options])
-    said(result.stdout, "warning: training needs about", "this machine has 4.0 GiB", "lower text.size")
+    said(result.stdout, "warning: training needs about", "this computer has 4.0 GiB", "lower text.size")
 
 
 # Where the model goes
@@ -439,7 +438,7 @@ def test_unequal_outputs_and_references() -> None:
 
 
 def test_check_tells_of_everything_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "_identifier", lambda: None)
+    monkeypatch.setitem(sys.modules, "py3langid.langid", None)
     write("bad.tsv", b"a\tb\nc\nstra\xdfe\tx\nn\0\tx\n" + b"a\tb\n" * 20)
     result = CliRunner().invoke(app, ["check", "--train", "bad.tsv", "--test", "missing.tsv"])
     assert result.exit_code == 2

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from antiphon.config import loading
-from antiphon.data import check
-from antiphon.data.check import Finding, Report, inspect
+from antiphon.data.check import Report, inspect
+from antiphon.data.findings import Finding
 
 needs_languages = pytest.mark.skipif(importlib.util.find_spec("py3langid") is None, reason="py3langid is not installed")
 
@@ -36,9 +36,9 @@ def write(path: Path, text: str | bytes) -> str:
 
 
 def finding(report: Report, name: str) -> Finding:
-    found = [f for f in report.findings if f.name == name]
-    assert len(found) == 1, [f.line() for f in report.findings]
-    return found[0]
+    matches = [f for f in report.findings if f.name == name]
+    assert len(matches) == 1, [f.line() for f in report.findings]
+    return matches[0]
 
 
 def names(report: Report) -> set[str]:
@@ -103,6 +103,21 @@ def test_files_that_cannot_be_read_do_not_hide_the_others(tmp_path: Path) -> Non
     assert "\n".join(report.lines())
 
 
+@pytest.mark.parametrize("content", [None, "", "alone\n"])
+def test_without_readable_training_data_no_memory_is_estimated(tmp_path: Path, content: str | None) -> None:
+    spec = str(tmp_path / "none.tsv") if content is None else write(tmp_path / "a.tsv", content)
+    report = inspect([spec], [write(tmp_path / "b.tsv", clean(20))], config=loading.load("tiny"))
+    assert report.estimate is None and not any(line.startswith("model:") for line in report.lines())
+    assert inspect([write(tmp_path / "a.tsv", clean(20))], config=loading.load("tiny")).estimate
+
+
+def test_one_of_a_thing_is_singular(tmp_path: Path) -> None:
+    pair = write(tmp_path / "a.tsv", "a b\tc d\n")
+    text = "\n".join(inspect([pair], [pair]).lines())
+    assert "training: 1 pair in" in text and "development: 1 pair (100.0%) is also in the training data" in text
+    assert "1 line without the columns" in "\n".join(inspect([write(tmp_path / "b.tsv", "a\n")]).lines())
+
+
 def test_empty_corpus(tmp_path: Path) -> None:
     assert finding(inspect([write(tmp_path / "a.tsv", "")]), "no_pairs").severity == "error"
 
@@ -122,7 +137,7 @@ def test_duplicates_and_ambiguous_sources(tmp_path: Path) -> None:
     assert duplicate.places == [f"{a}:22", f"{b}:2", f"{b}:4"] and "3 pairs (11.5%)" in duplicate.message
     assert duplicate.severity == "warning"
     ambiguous = finding(report, "ambiguous")
-    assert "1 sources" in ambiguous.message and ambiguous.places == [f"{b}:1", f"{b}:3", f"{b}:4"]
+    assert "1 source has several targets" in ambiguous.message and ambiguous.places == [f"{b}:1", f"{b}:3", f"{b}:4"]
 
 
 def test_overlap_with_the_training_data(tmp_path: Path) -> None:
@@ -173,7 +188,7 @@ def test_data_that_contradict_the_configuration(tmp_path: Path) -> None:
     rows = "".join(f"only one sentence, the {i}th\t这里没有空格只有汉字而已{chr(0x4E00 + i)}\n" for i in range(30))
     spec = write(tmp_path / "a.tsv", rows + f"{'long ' * 300}\t短的句子这里没有空格\n")
     report = inspect([spec], config=loading.load(sets=["text.kind='word'"]))
-    assert "1 sources are longer than 256 pieces" in finding(report, "too_long").message
+    assert "1 source is longer than 256 pieces" in finding(report, "too_long").message
     script = report.parts[0].target and report.parts[0].target.script
     assert script and script.name == "CJK"
     assert report.ok
@@ -219,7 +234,7 @@ def test_without_the_language_library(tmp_path: Path) -> None:
 def test_memory_is_compared_with_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = inspect([write(tmp_path / "a.tsv", clean(9))], config=loading.load(sets=["text.size=200000000"]))
     assert report.estimate and report.estimate.parameters > 10**11
-    assert "this machine has" in finding(report, "memory").message
+    assert "this computer has" in finding(report, "memory").message
 
 
 MEASURE = """
@@ -255,4 +270,4 @@ def test_real_corpora(data_folder: Path, languages: None) -> None:
     assert report.ok and [p.pairs for p in report.parts] == [29_000, 1_014]
     sides = [side for part in report.parts for side in (part.source, part.target)]
     assert [side.language.name for side in sides if side and side.language] == ["en", "de"] * 2
-    assert check.NAMES["train"] in next(iter(report.lines()))
+    assert next(report.lines()).startswith("training: 29,000 pairs in")
