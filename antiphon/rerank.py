@@ -1,4 +1,4 @@
-"""Choosing again among outputs that are there: by another model, by a user's function, by several with weights.
+"""Rescoring n-best lists: by another model, by a user's function, by several with weights.
 
 The list may be any system's. Sutskever 2014 (section 3.2) averages a list's own scores with a model's log p.
 """
@@ -40,9 +40,9 @@ def of_model(model: Seq2Seq, reverse: bool = False, **options: Any) -> Scorer:
     """
 
     def scorer(sources: Sequence[str], texts: Sequence[str]) -> Sequence[float]:
-        given, asked = (texts, sources) if reverse else (sources, texts)
-        found = model.score(given, asked, **({"length_penalty": "none", "coverage_penalty": 0.0} | options))
-        return [result.score for result in found]
+        given, scored = (texts, sources) if reverse else (sources, texts)
+        results = model.score(given, scored, **({"length_penalty": "none", "coverage_penalty": 0.0} | options))
+        return [result.score for result in results]
 
     return scorer
 
@@ -72,10 +72,10 @@ def rerank(
     totals = [weights[0] * entry.score for entry in ordered]
     texts, given = [entry.text for entry in ordered], [sources[entry.number] for entry in ordered]
     for scorer, weight in zip(scorers, weights[1:], strict=True):
-        found = scorer(given, texts)
-        if len(found) != len(texts):
-            raise UserError(f"a scorer gave {len(found)} scores for {len(texts)} candidates: give one for each")
-        totals = [total + weight * score for total, score in zip(totals, found, strict=True)]
+        scores = scorer(given, texts)
+        if len(scores) != len(texts):
+            raise UserError(f"a scorer gave {len(scores)} scores for {len(texts)} candidates: give one for each")
+        totals = [total + weight * score for total, score in zip(totals, scores, strict=True)]
     ranked = [Ranked(entry, total) for entry, total in zip(ordered, totals, strict=True)]
     groups = groupby(ranked, key=lambda one: one.entry.number)
     return [sorted(group, key=lambda one: -one.score) for _, group in groups]
@@ -88,31 +88,31 @@ def entries(lines: Iterable[str], file: str = "list") -> list[Entry]:
     Raises:
         UserError: a line is neither, with its place.
     """
-    found = []
+    entries = []
     for place, line in enumerate(lines, start=1):
         moses = [part.strip() for part in re.split(r"(?:^|\s)\|\|\|(?:\s|$)", line)]
         try:
             if len(moses) >= 3:
                 total = moses[3] if len(moses) > 3 else moses[2]
-                found.append(Entry(int(moses[0]), moses[1], float(total.split()[-1])))
+                entries.append(Entry(int(moses[0]), moses[1], float(total.split()[-1])))
             else:
                 number, score, text = line.split("\t", 2)
-                found.append(Entry(int(number) - 1, text, float(score)))
-            if not math.isfinite(found[-1].score):
+                entries.append(Entry(int(number) - 1, text, float(score)))
+            if not math.isfinite(entries[-1].score):
                 raise ValueError("its score is no number")
         except (ValueError, IndexError) as e:
             raise UserError(
                 f"{file}:{place}: no line of an n-best list: write number<TAB>score<TAB>text, numbers from 1, or "
                 "number ||| text ||| score, numbers from 0"
             ) from e
-    return found
+    return entries
 
 
 def _check_numbers(ordered: Sequence[Entry], sources: int) -> None:
     numbers = {entry.number for entry in ordered}
     if numbers and not 0 <= min(numbers) <= max(numbers) < sources:
         wrong = min(numbers) if min(numbers) < 0 else max(numbers)
-        raise UserError(f"the list has candidates for source {wrong + 1}, and there are {sources} sources")
+        raise UserError(f"the list has candidates for source {wrong + 1}, but there are {sources} sources")
     for number in range(sources):
         if number not in numbers:
             raise UserError(f"the list has no candidate for source {number + 1}")

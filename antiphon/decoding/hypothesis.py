@@ -1,4 +1,4 @@
-"""What a search is asked for and what it finds: options, hypotheses, their scores, and the record they are read from.
+"""Hypotheses and their scores.
 
 Shapes: B sentences still searched, K hypotheses a sentence, S source positions, U pieces of an output. A length in a
 score counts EOS.
@@ -18,7 +18,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass
 class Hypothesis:
-    """One output of a search. U pieces; where finished, EOS adds one row to `token_log_probs` and `attention`."""
+    """One output of a search, of U pieces; where finished, EOS adds one row to `token_log_probs` and `attention`."""
 
     ids: list[int]  # [U] without BOS and EOS
     score: float  # what it is ranked by: log p over the length penalty, with the coverage penalty

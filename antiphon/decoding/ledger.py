@@ -16,7 +16,7 @@ from antiphon.decoding.hypothesis import Bools, Floats, Hypothesis, Ints, covere
 
 
 class _Ending(NamedTuple):
-    """A hypothesis that is written: it is the row `row` of those that the engine was fed at step `step`."""
+    """A complete hypothesis: the row `row` of those that the engine was fed at step `step`."""
 
     sentence: int
     step: int  # also its number of pieces
@@ -27,7 +27,7 @@ class _Ending(NamedTuple):
 
 
 class _Events(NamedTuple):
-    """One step of the search, as it is needed to trace hypotheses back."""
+    """One step of the search, as tracing hypotheses back needs it."""
 
     place: Ints  # [all sentences]  where a sentence stood in the batch
     parents: Ints  # [B, K]  of each hypothesis after the step, its row before
@@ -39,7 +39,7 @@ class _Events(NamedTuple):
 class Ledger:
     """The record of a search: every step's choices, and where hypotheses ended.
 
-    Hypotheses are never copied while they grow; the few that are wanted are traced back through their parents at last.
+    Hypotheses are never copied while they grow; the results are traced back through their parents at the end.
     """
 
     def __init__(self, sources: Sequence[Sequence[int]], options: SearchOptions) -> None:
@@ -50,11 +50,11 @@ class Ledger:
         self.unfinished: list[list[_Ending]] = [[] for _ in sources]  # best first
         self.count = np.zeros(len(sources), np.int64)  # finished hypotheses, each once
         self.distinct: list[list[float]] = [[] for _ in sources]  # their scores
-        self.wanted = np.full(len(sources), -np.inf)  # score of the nbest-th finished hypothesis
+        self.to_beat = np.full(len(sources), -np.inf)  # score of the nbest-th finished hypothesis
         self.place = np.arange(len(sources))
 
     def end(self, t: int, active: Ints, ended: tuple[Ints, Ints, Floats], coverage: Floats) -> None:
-        """Note the hypotheses that add EOS at step t: their places, rows and log p, EOS included."""
+        """Record the hypotheses that add EOS at step t: their places, rows and log p, EOS included."""
         places, rows, log_p = ended
         if not len(places):
             return
@@ -67,7 +67,7 @@ class Ledger:
             self.count[b] += 1
             self.distinct[b].append(s)
             if self.count[b] >= self.options.nbest:
-                self.wanted[b] = sorted(self.distinct[b], reverse=True)[self.options.nbest - 1]
+                self.to_beat[b] = sorted(self.distinct[b], reverse=True)[self.options.nbest - 1]
 
     def _seen(self, ending: _Ending) -> bool:
         """Whether another group has ended with the same: of one length and log p, but for rounding."""
@@ -75,7 +75,7 @@ class Ledger:
         return sum(one.step == ending.step and abs(one.log_p - ending.log_p) < 1e-4 for one in others) > 1
 
     def cut(self, t: int, active: Ints, cut: Bools, log_p: Floats, coverage: Floats) -> None:
-        """Note the hypotheses (a mask [B, K] of those fed at step t) that can go no further and have no EOS."""
+        """Record the hypotheses (a mask [B, K] of those fed at step t) that end without EOS."""
         places, rows = np.nonzero(cut)
         scores = rank(log_p[places, rows], max(t, 1), self.options, self._covered(coverage, places, rows))
         for b, row, p, s in zip(active[places], rows, log_p[places, rows], scores, strict=True):
@@ -85,7 +85,7 @@ class Ledger:
     def follow(
         self, active: Ints, parents: Ints, tokens: Ints, log_p: Floats, attention: NDArray[np.float32] | None
     ) -> None:
-        """Note a step's choices [B, K]."""
+        """Record a step's choices [B, K]."""
         if not self.events or len(active) != len(self.events[-1].tokens):
             self.place = np.full(len(self.source_lengths), -1)
             self.place[active] = np.arange(len(active))
@@ -93,13 +93,14 @@ class Ledger:
 
     def settled(self, t: int, active: Ints, log_p: Floats, limits: Ints, coverage: Floats) -> Bools:
         """Which sentences are done after step t by the rule that `beam_search` states. [B]"""
-        wanted = self.wanted[active]
-        if wanted.max() == -np.inf:
+        to_beat = self.to_beat[active]
+        if to_beat.max() == -np.inf:
             return np.zeros(len(active), np.bool_)
         most = log_p.max(axis=1) / length_penalty(limits + 1, self.options)
         covers = covered(coverage) if self.options.coverage_penalty else None
         as_it_stands = rank(log_p, t + 1, self.options, covers).max(axis=1)
-        done: Bools = (wanted >= most) | ((self.count[active] >= self.options.beam) & (wanted >= as_it_stands))
+        enough = self.count[active] >= self.options.beam
+        done: Bools = (to_beat >= most) | (enough & (to_beat >= as_it_stands))
         return done
 
     def results(self, ranked: bool) -> list[list[Hypothesis]]:
@@ -118,27 +119,31 @@ class Ledger:
         return [same[: self.options.nbest] for same in results]
 
     def _trace(self, endings: list[_Ending]) -> list[Hypothesis]:
-        """Follow hypotheses from where they ended to their beginning, all at once, a step at a time."""
+        """Follow N hypotheses from their ends back to their beginnings, all at once, a step at a time."""
         if not endings:
             return []
-        sentence, last, row = np.array([ending[:3] for ending in endings]).T  # [N] each
-        shape = len(endings), len(self.events)
-        ids = np.zeros(shape, np.int64)
-        log_p = np.zeros(shape)  # of all pieces so far
-        log_p[np.arange(len(endings)), last] = [ending.log_p for ending in endings]
-        attention = None
-        if self.events[0].attention is not None:
-            attention = np.zeros((*shape, max(self.source_lengths)), np.float32)  # [N, U + 1, S]
-        for t, event in reversed(list(enumerate(self.events))):
-            before = np.flatnonzero(last > t)  # had the piece t
-            at = event.place[sentence[before]], row[before]
-            ids[before, t], log_p[before, t], row[before] = event.tokens[at], event.log_p[at], event.parents[at]
-            if attention is not None and event.attention is not None:
-                upto = np.flatnonzero(last >= t)
-                alpha = event.attention[event.place[sentence[upto]], row[upto]]
-                attention[upto, t, : alpha.shape[1]] = alpha
+        N, T = len(endings), len(self.events)
+        sentence = np.array([ending.sentence for ending in endings])  # [N]
+        last_step = np.array([ending.step for ending in endings])  # [N]
+        row = np.array([ending.row for ending in endings])  # [N] where each stands at the step that is looked at
+        ids = np.zeros((N, T), np.int64)
+        log_p = np.zeros((N, T))  # of all pieces so far
+        log_p[np.arange(N), last_step] = [ending.log_p for ending in endings]
+        attends = self.events[0].attention is not None
+        alpha = np.zeros((N, T, max(self.source_lengths)), np.float32) if attends else None
+        for t in range(T - 1, -1, -1):
+            event = self.events[t]
+            longer = np.flatnonzero(last_step > t)  # hypotheses that have a piece at step t
+            place = event.place[sentence[longer]]
+            ids[longer, t] = event.tokens[place, row[longer]]
+            log_p[longer, t] = event.log_p[place, row[longer]]
+            row[longer] = event.parents[place, row[longer]]
+            if alpha is not None and event.attention is not None:
+                fed = np.flatnonzero(last_step >= t)  # hypotheses that read a piece at step t
+                alpha_t = event.attention[event.place[sentence[fed]], row[fed]]
+                alpha[fed, t, : alpha_t.shape[1]] = alpha_t
         return [
-            self._hypothesis(ending, ids[n], log_p[n], None if attention is None else attention[n])
+            self._hypothesis(ending, ids[n], log_p[n], None if alpha is None else alpha[n])
             for n, ending in enumerate(endings)
         ]
 

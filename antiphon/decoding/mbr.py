@@ -1,6 +1,6 @@
 """Minimum Bayes risk decoding: the candidate that is most like all the others (Kumar & Byrne 2004).
 
-Candidates drawn from the model stand for its distribution (Eikema & Aziz 2020), so that the expected utility of a
+Samples of the model stand for its distribution (Eikema & Aziz 2020), so that the expected utility of a
 candidate is its mean utility against all of them. An output that is probable but unlike the rest, as an empty one often
 is, is not chosen.
 """

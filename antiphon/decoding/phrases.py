@@ -1,7 +1,7 @@
-"""Phrases that outputs must hold, or must not.
+"""Required and forbidden phrases.
 
-A phrase is given as the ways in which it can be cut into pieces. All is about pieces: a phrase that the model writes in
-another cut is neither seen as wanted nor kept out.
+A phrase is given by its segmentations, the ways in which it can be split into pieces. A phrase that the model writes in
+another segmentation is neither recognised as required nor forbidden.
 
 Shapes: B sentences still searched, K hypotheses a sentence, k candidates a hypothesis, V vocabulary.
 """
@@ -16,12 +16,12 @@ from antiphon.data.tokenizer import EOS
 from antiphon.decoding.hypothesis import Floats, Ints
 from antiphon.decoding.strategies import Choice
 
-Cuts = Sequence[Sequence[int]]  # the ways to write one phrase
-Phrases = Sequence[Cuts]  # the phrases of one sentence
+Segmentations = Sequence[Sequence[int]]  # the ways to write one phrase
+Phrases = Sequence[Segmentations]  # the phrases of one sentence
 
 
 def completions(unwanted: Sequence[Phrases], written: Ints) -> Ints:
-    """The last pieces of unwanted phrases whose other pieces a hypothesis has just written, -1 for none.
+    """The last pieces of forbidden phrases whose other pieces a hypothesis has just written, -1 for none.
 
     Args:
         unwanted: phrases of each sentence.
@@ -33,9 +33,9 @@ def completions(unwanted: Sequence[Phrases], written: Ints) -> Ints:
     B, K, t = written.shape
     rows: list[list[int]] = []
     for b in range(B):
-        cuts = [tuple(cut) for phrase in unwanted[b] for cut in phrase if 0 < len(cut) <= t + 1]
+        ways = [tuple(ids) for phrase in unwanted[b] for ids in phrase if 0 < len(ids) <= t + 1]
         for row in written[b]:
-            ends = [cut[-1] for cut in cuts if tuple(row[t - len(cut) + 1 :].tolist()) == cut[:-1]]
+            ends = [ids[-1] for ids in ways if tuple(row[t - len(ids) + 1 :].tolist()) == ids[:-1]]
             rows.append(sorted(set(ends)))
     most = max(map(len, rows), default=0)
     table = np.full((B * K, most), -1, np.int64)
@@ -45,43 +45,43 @@ def completions(unwanted: Sequence[Phrases], written: Ints) -> Ints:
 
 
 class Progress(NamedTuple):
-    """How far a hypothesis is with the phrases of its sentence."""
+    """How much of the required phrases of its sentence a hypothesis has written."""
 
-    met: frozenset[int] = frozenset()  # phrases that it holds
-    begun: tuple[tuple[int, int, int], ...] = ()  # phrase, cut and pieces of those that it has begun at its end
+    met: frozenset[int] = frozenset()  # phrases that are complete
+    begun: tuple[tuple[int, int, int], ...] = ()  # phrase, segmentation and pieces so far of those that its end begins
 
     def after(self, token: int, phrases: Phrases) -> "Progress":
         """The progress with one more piece."""
-        starts = [(p, c, 0) for p, cuts in enumerate(phrases) for c in range(len(cuts))]
+        starts = [(p, c, 0) for p, ways in enumerate(phrases) for c in range(len(ways))]
         met, begun = set(self.met), []
         for p, c, done in (*self.begun, *starts):
-            cut = phrases[p][c]
-            if p in self.met or cut[done] != token:
+            ids = phrases[p][c]
+            if p in self.met or ids[done] != token:
                 continue
-            if done + 1 == len(cut):
+            if done + 1 == len(ids):
                 met.add(p)
             else:
                 begun.append((p, c, done + 1))
         return Progress(frozenset(met), tuple(one for one in begun if one[0] not in met))
 
     def next(self, phrases: Phrases) -> Iterator[int]:
-        """The pieces that begin an unmet phrase or go on with one."""
+        """The pieces that begin an unmet phrase or continue one."""
         for p, c, done in self.begun:
             yield phrases[p][c][done]
-        for p, cuts in enumerate(phrases):
+        for p, ways in enumerate(phrases):
             if p not in self.met:
-                yield from (cut[0] for cut in cuts)
+                yield from (ids[0] for ids in ways)
 
     def pieces(self, phrases: Phrases) -> int:
-        """Pieces of phrases that are written: the longest begun one's, and the shortest cut's of each met one."""
+        """Pieces of phrases so far: of the longest begun one, and the shortest segmentation of each met one."""
         return sum(min(map(len, phrases[p])) for p in self.met) + max((done for _, _, done in self.begun), default=0)
 
 
 class Wanted:
-    """Beam search's choice with phrases that must occur: dynamic beam allocation (Post & Vilar 2018).
+    """Beam search with required phrases: dynamic beam allocation (Post & Vilar 2018).
 
-    Candidates are the best continuations, each hypothesis's own best one, and every piece that begins or goes on with
-    a phrase. They are sorted into banks by how many pieces of phrases they hold, and the beam is divided evenly among
+    Candidates are the best continuations, each hypothesis's own best one, and every piece that begins or continues a
+    phrase. They are sorted into banks by how many pieces of phrases they hold, and the beam is divided evenly among
     the banks, what a bank cannot fill going to the others. EOS is a candidate only where all phrases are met, and is
     ranked in its bank, so that hypotheses without the phrases, which are mostly more probable, do not shut it out. A
     hypothesis that reaches the maximum length without them is a result only where there is no other.
@@ -97,7 +97,7 @@ class Wanted:
         self.progress: list[list[Progress]] = [[Progress()] for _ in wanted]  # of each sentence's hypotheses
 
     def choose(self, active: Ints, log_p: Floats, scores: Floats, ids: Ints) -> Choice:
-        """The banks' choices; see `Strategy`."""
+        """Choose for each sentence; see `Strategy`."""
         B = len(active)
         parents, tokens = np.zeros((B, self.beam), np.int64), np.zeros((B, self.beam), np.int64)
         after = np.full((B, self.beam), -np.inf)
@@ -110,10 +110,10 @@ class Wanted:
             for row, at in enumerate(progress):
                 if len(at.met) < len(phrases):
                     total[row, EOS], unfit[b, row] = -np.inf, True
-            found = self._candidates(total, progress, phrases)
-            held = self._allocated(found, total, progress, phrases)
+            candidates = self._candidates(total, progress, phrases)
+            held = self._allocated(candidates, total, progress, phrases)
             ended += [(b, row, float(total[row, EOS])) for row, token in held if token == EOS]
-            steps = [(row, token) for row, token in found if token != EOS]
+            steps = [(row, token) for row, token in candidates if token != EOS]
             chosen = self._allocated(steps, total, progress, phrases)
             for place, (row, token) in enumerate(chosen):
                 parents[b, place], tokens[b, place], after[b, place] = row, token, total[row, token]
@@ -124,13 +124,13 @@ class Wanted:
         return Choice(parents, tokens, after, gone, unfit)
 
     def _candidates(self, total: Floats, progress: Sequence[Progress], phrases: Phrases) -> list[tuple[int, int]]:
-        """Rows and tokens worth looking at, best first; those that are not allowed are left out."""
+        """Rows and pieces that are candidates, best first; those that are forbidden are left out."""
         K, V = total.shape
-        found = {divmod(int(place), V) for place in np.argsort(-total, axis=None, kind="stable")[: 2 * self.beam]}
-        found |= {(row, int(total[row].argmax())) for row in range(K)}
+        candidates = {divmod(int(place), V) for place in np.argsort(-total, axis=None, kind="stable")[: 2 * self.beam]}
+        candidates |= {(row, int(total[row].argmax())) for row in range(K)}
         for row, at in enumerate(progress[:K]):
-            found |= {(row, token) for token in at.next(phrases) if token < V}
-        return sorted((one for one in found if total[one] > -np.inf), key=lambda one: (-total[one], one))
+            candidates |= {(row, token) for token in at.next(phrases) if token < V}
+        return sorted((one for one in candidates if total[one] > -np.inf), key=lambda one: (-total[one], one))
 
     def _allocated(
         self,
@@ -139,8 +139,8 @@ class Wanted:
         progress: Sequence[Progress],
         phrases: Phrases,
     ) -> list[tuple[int, int]]:
-        """The candidates that the banks keep, best first."""
-        most = sum(max(map(len, cuts)) for cuts in phrases)
+        """The candidates that stay in the banks, best first."""
+        most = sum(max(map(len, ways)) for ways in phrases)
         banks: list[list[tuple[int, int]]] = [[] for _ in range(most + 1)]
         for row, token in candidates:
             banks[progress[row].after(token, phrases).pieces(phrases)].append((row, token))

@@ -1,4 +1,4 @@
-"""Finding outputs: greedy, beam, sampling and forced decoding, on small NumPy arrays. Knows no model, only an Engine.
+"""Greedy search, beam search, sampling and forced decoding, on small NumPy arrays. Knows no model, only an Engine.
 
 Shapes: B sentences still searched, K hypotheses a sentence, k candidates a hypothesis, S source positions; t is the
 step, which is also the number of pieces that a hypothesis has before it.
@@ -31,7 +31,7 @@ def beam_search(
     unwanted: Sequence[Phrases] | None = None,
     allowed: Ints | None = None,
 ) -> list[list[Hypothesis]]:
-    """Look for the most probable outputs, left to right, keeping the `beam` best so far (Sutskever 2014, section 3.2).
+    """Search for the most probable outputs, left to right, keeping the `beam` best (Sutskever 2014, section 3.2).
 
     At each step all continuations of a sentence's hypotheses are ranked by log p. Those with EOS among the first `beam`
     are finished and leave; the `beam` best others live on. Finished ones are ranked by
@@ -56,14 +56,14 @@ def beam_search(
         options: the sampling options have no effect.
         prefixes: for each sentence the ids that its outputs must begin with. They count in length and score, no ban
             applies to them, and the maximum length is at least theirs.
-        wanted: for each sentence phrases that its outputs must hold; see `phrases.Wanted`.
-        unwanted: for each sentence phrases that its outputs must not hold.
+        wanted: for each sentence its required phrases; see `phrases.Wanted`.
+        unwanted: for each sentence its forbidden phrases.
         allowed: the only pieces that outputs may have, as a shortlist gives them; None: all.
 
     With `options.groups` the beam is divided among groups that avoid each other's pieces; see `strategy.Diverse`.
 
     Returns:
-        For each sentence its `nbest` hypotheses, all different, best first; fewer where the search met fewer.
+        For each sentence its `nbest` hypotheses, all different, best first; fewer where there are no more.
 
     Raises:
         UserError: `nbest` above `beam`, a coverage penalty without attention, a bad prefix, or NaN from the model.
@@ -87,10 +87,10 @@ def sample(
     unwanted: Sequence[Phrases] | None = None,
     allowed: Ints | None = None,
 ) -> list[list[Hypothesis]]:
-    """Draw outputs from the model, token by token.
+    """Sample outputs from the model, piece by piece.
 
-    Each token's distribution is shaped by the bans, then `temperature`, `top_k` (Fan 2018), `top_p` (Holtzman 2020) and
-    `min_p` (Nguyen 2024), in this order, each on what the ones before have left.
+    Each piece's distribution is shaped by what is forbidden, then `temperature`, `top_k` (Fan 2018), `top_p` (Holtzman
+    2020) and `min_p` (Nguyen 2024), in this order, each on what the ones before have left.
 
     Args:
         engine: the model.
@@ -99,11 +99,11 @@ def sample(
         prefixes: as in `beam_search`.
         indices: the sentences' numbers in the whole input, by default 0 to B - 1. A sentence's samples depend on the
             seed and its number, not on its batch.
-        unwanted: for each sentence phrases that its samples must not hold.
+        unwanted: for each sentence its forbidden phrases.
         allowed: the only pieces that samples may have; None: all.
 
     Returns:
-        For each sentence `nbest` samples in the order drawn, not ranked; they may be equal.
+        For each sentence `nbest` samples, not ranked; they may be equal.
 
     Raises:
         UserError: a bad prefix, a coverage penalty without attention, or NaN from the model.
@@ -119,7 +119,7 @@ def score(
     targets: Sequence[Sequence[int]],
     options: SearchOptions | None = None,
 ) -> list[Hypothesis]:
-    """Give the log p of targets that are already there (forced decoding), EOS included.
+    """Forced decoding: the log p of given targets, EOS included.
 
     Args:
         engine: the model.
@@ -178,7 +178,7 @@ def _search(
     unwanted: Sequence[Phrases] | None,
     allowed: Ints | None,
 ) -> list[list[Hypothesis]]:
-    """The loop of beam search and sampling: step, ban, choose, let go what is done."""
+    """The loop of beam search and sampling: step, forbid, choose, drop what is done."""
     if not sources:
         return []
     prefix = _table(prefixes or [[]] * len(sources), len(sources), engine.vocabulary, "prefix")  # [B, P]
@@ -188,7 +188,7 @@ def _search(
     state = engine.start(sources, allowed)
     for t in range(int(limits.max()) + 1):
         forced = prefix[live.active, t] if t < prefix.shape[1] else None  # [B]
-        repeats = live.bans()
+        repeats = live.forbidden()
         k = strategy.width and min(engine.vocabulary, strategy.width + _most_banned(t, options, repeats))
         ask = None if forced is None else np.repeat(forced[:, None], live.tokens.shape[1], axis=1)
         step, state = engine.step(state, live.tokens, live.parents, k, ask)
@@ -239,12 +239,12 @@ class _Live:
             padding[:, None].astype(np.float64), rows, axis=1
         )  # [B, K, S] sum_t alpha_ti; padding 1
 
-    def bans(self) -> Ints | None:
-        """Tokens that each hypothesis must not add, -1 for none. [B, K, most]"""
-        found = [self.repeats()]
+    def forbidden(self) -> Ints | None:
+        """Pieces that each hypothesis must not add, -1 for none. [B, K, most]"""
+        lists = [self.repeats()]
         if self.unwanted:
-            found.append(completions([self.unwanted[int(b)] for b in self.active], self.written))
-        tables = [table for table in found if table is not None]
+            lists.append(completions([self.unwanted[int(b)] for b in self.active], self.written))
+        tables = [table for table in lists if table is not None]
         return np.concatenate(tables, axis=2) if tables else None
 
     def repeats(self) -> Ints | None:
@@ -279,17 +279,17 @@ class _Live:
 
 
 def _most_banned(t: int, options: SearchOptions, repeats: Ints | None) -> int:
-    """How many of a row's best tokens the bans may take away, so that more must be asked for."""
+    """How many of a row's best pieces may be forbidden, so that more must be asked for."""
     return int(options.no_unk) + int(t < options.min_length) + (0 if repeats is None else repeats.shape[2])
 
 
 def _allowed(
     step: Step, t: int, options: SearchOptions, repeats: Ints | None, forced: Ints | None, in_order: bool
 ) -> tuple[Floats, Ints]:
-    """The candidates after the bans: log p [B, K, k], -inf for what is banned, and ids [B, K, k].
+    """The candidates: log p [B, K, k], -inf for what is forbidden, and ids [B, K, k].
 
     A sentence that is still in its prefix has one candidate, first in its row or, where all tokens stand `in_order` of
-    their ids, in its own place, and knows no bans.
+    their ids, in its own place, and nothing is forbidden in it.
     """
     scores, ids = step.scores.astype(np.float64), step.ids
     _refuse_nan(scores, t)

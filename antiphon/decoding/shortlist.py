@@ -84,16 +84,16 @@ class Shortlist:
         """
         advice = f"run: antiphon export {path.parent.parent} --shortlist TRAINING_PAIRS"
         try:
-            found = safetensors.numpy.load_file(path)
-            made = cls(found["candidates"], found["frequent"])
+            tensors = safetensors.numpy.load_file(path)
+            shortlist = cls(tensors["candidates"], tensors["frequent"])
         except FileNotFoundError as e:
             raise UserError(f"{path.parent.parent}: has no shortlist; {advice}") from e
         except (OSError, SafetensorError, KeyError, ValueError) as e:
             raise UserError(f"{path}: damaged: {e}; {advice}") from e
-        ids = np.concatenate([made.candidates.ravel(), made.frequent])
-        if len(made.candidates) != vocabulary or (len(ids) and not 0 <= ids.min() <= ids.max() < targets):
+        ids = np.concatenate([shortlist.candidates.ravel(), shortlist.frequent])
+        if len(shortlist.candidates) != vocabulary or (len(ids) and not 0 <= ids.min() <= ids.max() < targets):
             raise UserError(f"{path}: of another model; {advice}")
-        return made
+        return shortlist
 
 
 def _added(

@@ -1,4 +1,4 @@
-"""How a search goes on from one step to the next: the best continuations, diverse ones, or drawn ones.
+"""How a search continues after each step: with the best continuations, diverse ones, or sampled ones.
 
 Shapes: B sentences still searched, K hypotheses a sentence, k candidates a hypothesis.
 """
@@ -14,25 +14,25 @@ from antiphon.decoding.hypothesis import Bools, Floats, Ints
 
 
 class Choice(NamedTuple):
-    """How the search goes on after a step."""
+    """How the search continues after a step."""
 
     parents: Ints  # [B, K]  the row each hypothesis continues
     tokens: Ints  # [B, K]  the token it adds
     log_p: Floats  # [B, K]  log p of all of it so far; -inf: an empty place
     ended: tuple[Ints, Ints, Floats]  # [N] each: sentence, row and log p (EOS included) of the hypotheses that end
-    unfit: Bools | None = None  # [B, K before]  fed hypotheses that are no results, unless there is nothing else
+    unfit: Bools | None = None  # [B, K before]  fed hypotheses that are results only if there are no others
 
 
 class Strategy(Protocol):
     rows: int  # hypotheses at the first step
-    width: int  # candidates wanted for each, bans not counted; 0: all tokens, in the order of their ids
-    ranks: bool  # results come best first, and the search stops when they are found
+    width: int  # candidates wanted for each, forbidden ones not counted; 0: all pieces, in the order of their ids
+    ranks: bool  # results are ranked, and the search stops when the best are settled
 
     def choose(self, active: Ints, log_p: Floats, scores: Floats, ids: Ints) -> Choice: ...
 
 
 class Best:
-    """Beam search's choice: the best continuations of all hypotheses of a sentence."""
+    """Beam search: the best continuations of all hypotheses of a sentence."""
 
     rows = 1
     ranks = True
@@ -59,7 +59,7 @@ class Best:
 
 
 class Sampling:
-    """Sampling's choice: one random continuation of each hypothesis, whose row never changes."""
+    """Sampling: one random continuation of each hypothesis, whose row never changes."""
 
     ranks = False
 
@@ -76,15 +76,15 @@ class Sampling:
         whole = cdf[:, :, -1]
         pick = (cdf > np.minimum(u * whole, np.nextafter(whole, 0))[:, :, None]).argmax(axis=2)[:, :, None]
         tokens = np.take_along_axis(ids, pick, 2)[:, :, 0]
-        drawn = log_p + np.take_along_axis(scores, pick, 2)[:, :, 0]
+        total = log_p + np.take_along_axis(scores, pick, 2)[:, :, 0]
         eos = tokens == EOS
-        b, row = np.nonzero(eos & (drawn > -np.inf))
+        b, row = np.nonzero(eos & (total > -np.inf))
         parents = np.tile(np.arange(self.rows), (len(tokens), 1))
-        return Choice(parents, tokens, np.where(eos, -np.inf, drawn), (b, row, drawn[b, row]))
+        return Choice(parents, tokens, np.where(eos, -np.inf, total), (b, row, total[b, row]))
 
 
 def _shape(scores: Floats, options: SearchOptions) -> Floats:
-    """The distribution to draw from, not normalised, 0 where a token is out. [B, K, k], best first with gaps
+    """The distribution to sample from, not normalised, 0 where a piece is excluded. [B, K, k], best first with gaps
     where there is `top_k` or `top_p`.
     """
     allowed = scores > -np.inf
@@ -107,7 +107,7 @@ def _none_ended() -> tuple[Ints, Ints, Floats]:
 
 
 class Diverse:
-    """Diverse beam search's choice (Vijayakumar 2018, algorithm 1): groups, each searching with a share of the beam.
+    """Diverse beam search (Vijayakumar 2018, algorithm 1): groups, each searching with a share of the beam.
 
     At a step the groups choose one after the other, and a group ranks its candidates by
 
@@ -125,7 +125,7 @@ class Diverse:
         self.width = self.share + options.beam  # as many tokens as can be penalised, and those that are taken instead
 
     def choose(self, active: Ints, log_p: Floats, scores: Floats, ids: Ints) -> Choice:
-        """The groups' choices side by side; see `Strategy`."""
+        """Choose for one group after the other; see `Strategy`."""
         B, K, k = ids.shape
         rows, sentence = K // self.groups, np.arange(B)[:, None]
         chosen: list[tuple[Ints, Ints, Floats]] = []  # parents, tokens, log p of a group [B, share]

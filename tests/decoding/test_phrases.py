@@ -11,7 +11,7 @@ from toy import Reference, Toy, brute_force
 
 from antiphon.config.search import SearchOptions
 from antiphon.data.tokenizer import BOS, EOS, PAD
-from antiphon.decoding.phrases import Cuts, Phrases, Progress, completions
+from antiphon.decoding.phrases import Phrases, Progress, Segmentations, completions
 from antiphon.decoding.search import beam_search, sample
 from antiphon.errors import UserError
 
@@ -19,7 +19,7 @@ SOURCES = [[4, 5, EOS], [5, 5, 4, EOS], [4, EOS], [5, 4, 4, EOS]]
 PIECES = [1, 4, 5]
 
 
-def holds(ids: Sequence[int], cuts: Cuts) -> bool:
+def holds(ids: Sequence[int], cuts: Segmentations) -> bool:
     return any(list(cut) == list(ids[i : i + len(cut)]) for cut in cuts for i in range(len(ids) - len(cut) + 1))
 
 
