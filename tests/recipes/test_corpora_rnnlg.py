@@ -9,7 +9,7 @@ import pytest
 
 from antiphon.evaluation.metrics import measure
 from antiphon.recipes.corpora import rnnlg
-from antiphon.recipes.corpora.rnnlg import bleu, delexicalise, lexicalise, normalise, parse, slot_error
+from antiphon.recipes.corpora.rnnlg import bleu_gentscorer, delexicalise, lexicalise, normalise, parse, slot_error
 
 ACT = "inform(name=zeus 7;type=television;has_usb_port=true;price range=dontcare;accessories=remote and cable;family)"
 
@@ -80,7 +80,7 @@ def test_bleu_is_sacrebleus_where_no_lengths_are_tied() -> None:
     ]
     outputs = ["the x is a very good tv for you all", "y has a stand and two port -s , too"]
     expected = measure(["bleu"], outputs, [i["target"] for i in items], tokenize="none")["bleu"].value
-    assert 100 * bleu(items, outputs).value == pytest.approx(expected, abs=1e-3)
+    assert 100 * bleu_gentscorer(items, outputs).value == pytest.approx(expected, abs=1e-3)
 
 
 def test_pairs_have_the_references_of_all_acts_that_mean_the_same(tmp_path: Path) -> None:
@@ -106,5 +106,5 @@ def test_the_real_files(tmp_path: Path, domain: str, counts: list[int]) -> None:
     pairs = [rows(tmp_path / f"{n}.jsonl") for n in names]
     assert [len(some) for some in pairs] == counts
     own = [pair["target"][0] for pair in pairs[2]]
-    assert bleu(pairs[2], own).value == pytest.approx(1, abs=1e-5)
+    assert bleu_gentscorer(pairs[2], own).value == pytest.approx(1, abs=1e-5)
     assert slot_error(pairs[2], own).value < 12  # people leave slots out, or say them in other words

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from antiphon.errors import UserError
+from antiphon.evaluation.metrics import METRICS
 from antiphon.recipes import fetch, recipe
+from antiphon.recipes.corpora.index import CORPORA
+from antiphon.recipes.scoring import PERPLEXITIES
 
 HEAD = 'title = "x"\nabout = "y"\nmetrics = ["bleu"]\n[files]\n'
 
@@ -91,3 +94,8 @@ def test_every_recipe_of_the_project_is_described() -> None:
         assert ("There are no results yet." in page) != (folder / "results.json").is_file(), folder
         for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", page):
             assert (folder / picture).is_file(), picture
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_a_corpus_gives_its_measures_names_of_their_own(name: str) -> None:
+    assert not {*METRICS, *PERPLEXITIES} & set(CORPORA[name].measures)

@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,11 @@ def slot_faults(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> S
     return Score("slot_faults", total / len(outputs), "slot_faults|rules|an output", False)
 
 
+def bleu_mteval(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> Score:
+    """BLEU as the challenge's mteval-v13a has it, in lower case; 0-100. The metric `bleu` heeds case."""
+    return replace(captions.bleu(outputs, references), name="bleu_mteval")
+
+
 def _official(
     measure: Callable[[Sequence[str], Sequence[Sequence[str]]], Score],
 ) -> Callable[[Sequence[Mapping[str, Any]], Sequence[str]], Score]:
@@ -107,7 +113,7 @@ def _official(
 
 
 MEASURES = {
-    "bleu": _official(captions.bleu),
+    "bleu_mteval": _official(bleu_mteval),
     "nist": _official(captions.nist),
     "meteor": _official(captions.meteor),
     "rouge_l": _official(captions.rouge_l),

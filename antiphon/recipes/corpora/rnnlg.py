@@ -150,7 +150,7 @@ def prepare(files: Mapping[str, Path], out: Path, domain: str) -> None:
         rows.write(out / f"{name}.jsonl", pairs)
 
 
-def bleu(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> Score:
+def bleu_gentscorer(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> Score:
     """BLEU-4 as RNNLG counts it: words between spaces, the first nearest reference's length, 0-1.
 
     It differs from sacreBLEU in the tokens, and where two references are equally near.
@@ -171,7 +171,7 @@ def bleu(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> Score:
             right[n - 1] += (grams & most).total()
     value = math.exp(min(0.0, 1 - r / c)) if c else 0.0
     value *= math.exp(sum(math.log(a / (b + 1e-7) + 1e-7) for a, b in zip(right, total, strict=True)) / 4)
-    return Score("bleu", value, "bleu|n:4|case:lc|tok:rnnlg|nrefs:var|as:GentScorer", True)
+    return Score("bleu_gentscorer", value, "bleu|n:4|case:lc|tok:rnnlg|nrefs:var|as:GentScorer", True)
 
 
 def slot_error(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> Score:
@@ -217,4 +217,4 @@ def _ngrams(words: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
     return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
 
 
-MEASURES = {"bleu": bleu, "slot_error": slot_error}
+MEASURES = {"bleu_gentscorer": bleu_gentscorer, "slot_error": slot_error}
