@@ -59,7 +59,7 @@ def test_lists_of_antiphon_and_of_moses() -> None:
     ("entries", "weights", "message"),
     [
         ([Entry(0, "x", 0.0)], [1.0, 1.0], "no candidate for source 2"),
-        ([*ENTRIES, Entry(2, "x", 0.0)], [1.0, 1.0], "candidates for source 3, and there are 2"),
+        ([*ENTRIES, Entry(2, "x", 0.0)], [1.0, 1.0], "candidates for source 3, but there are 2"),
         ([*ENTRIES, Entry(-1, "x", 0.0)], [1.0, 1.0], "candidates for source 0"),
         (ENTRIES, [1.0], "1 weights for 1 scorers"),
     ],
