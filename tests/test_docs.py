@@ -176,7 +176,7 @@ def test_configurations_can_be_read(page: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["README", "CHANGELOG", *(f"docs/{n}" for n in ("data", "decoding", "dialogue", "training"))]
+    "name", ["README", "CHANGELOG", *(f"docs/{n}" for n in ("data", "decoding", "dialogue", "runtime", "training"))]
 )
 def test_pages_use_plain_words(name: str) -> None:
     for page in ROOT.glob(f"{name}*.md"):
