@@ -16,7 +16,7 @@ P = ParamSpec("P")
 
 app = typer.Typer(
     name="antiphon",
-    help="Sequence-to-sequence models built on recurrent networks: train, decode, measure.",
+    help="Sequence-to-sequence models built on recurrent networks: train, generate, evaluate.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     add_completion=False,
@@ -24,7 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 recipes = typer.Typer(
-    help="Make results on real corpora again, one command each.\n\n\b\nExamples:\n  antiphon recipe list\n"
+    help="Reproduce results on real corpora, one command each.\n\n\b\nExamples:\n  antiphon recipe list\n"
     "  antiphon recipe run multi30k-en-de",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -62,7 +62,7 @@ def _antiphon(version: flags.Version = False) -> None:
 
 
 def typed(leave: Sequence[str] = ()) -> str:
-    """The command line of this process, without options of one value that are to be left out."""
+    """The command line of this process, without the options in `leave`, which have one value each."""
     words = list(sys.argv[1:])
     for option in leave:
         while option in words:
@@ -80,5 +80,5 @@ def given(**options: Any) -> dict[str, Any]:
 
 
 def first() -> bool:
-    """Whether this process talks for all that train together."""
+    """Whether this process reports for all that train together."""
     return os.environ.get("RANK", "0") == "0"

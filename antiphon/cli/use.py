@@ -114,20 +114,25 @@ def generate(
 
     whole_lines = file == "-" and field is None
     texts = corpus.read_lines("-") if whole_lines else corpus.read_sources(file, field or "")
-    forced = corpus.read_lines(prefixes) if prefixes else None
-    held = _phrases(wanted) if wanted else None
-    kept_out: Iterator[list[str]] | None = _phrases(unwanted, ban or ()) if unwanted else None
+    forbidden: Iterator[list[str]] | None = _phrases(unwanted, ban or ()) if unwanted else None
     if ban and not unwanted:
         texts, copies = tee(texts)
-        kept_out = (list(ban) for _ in copies)
+        forbidden = (list(ban) for _ in copies)
     opened = load(model)
     live = file == "-" and sys.stdin.isatty()
     if live:
         typer.echo("type a text and press Enter; Ctrl-D ends", err=True)
     results = opened.stream(
-        texts, prefixes=forced, wanted=held, unwanted=kept_out, sample=sample, order=order, batch=batch,
-        window=int(live or batch == 1), **search,
-    )  # fmt: skip
+        texts,
+        prefixes=corpus.read_lines(prefixes) if prefixes else None,
+        wanted=_phrases(wanted) if wanted else None,
+        unwanted=forbidden,
+        sample=sample,
+        order=order,
+        batch=batch,
+        window=int(live or batch == 1),
+        **search,
+    )
     with ExitStack() as stack:
         output = stack.enter_context(whole_text(out)) if out else sys.stdout
         links = stack.enter_context(whole_text(alignments)) if alignments else None
@@ -328,7 +333,7 @@ def _check_sampling(search: Mapping[str, Any], sample: bool) -> None:
 
 
 def _order(mbr: int | None, utility: str | None, search: Mapping[str, Any]) -> "Ranker | None":
-    """How --mbr chooses among outputs."""
+    """How --mbr ranks outputs."""
     if mbr is None:
         if utility:
             raise UserError("--utility is for --mbr: give the number of outputs to sample, such as --mbr 32")
