@@ -10,11 +10,15 @@ from typing import cast
 
 import click
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
+from antiphon import model_folder
 from antiphon.cli.main import app
 from antiphon.config import loading, sections
+from antiphon.data.tokenizer import Tokenizer
+from antiphon.nn.model import build
 from antiphon.recipes import recipe
 
 ROOT = Path(__file__).parent.parent
@@ -100,6 +104,21 @@ def test_the_readmes_commands_run_as_typed(tmp_path: Path) -> None:
 
 def test_the_commands_for_conversations_run_as_typed(tmp_path: Path) -> None:
     assert len(ran(ROOT / "docs" / "dialogue.md", tmp_path).splitlines()) == 2  # two answers
+
+
+def test_the_commands_for_decoding_run_as_typed(tmp_path: Path) -> None:
+    texts = ["A dog runs.", "Ein rotes Sofa", "a red couch"]
+    config = loading.load(over={"model": {"embedding": 8, "encoder_hidden": 8}, "text": {"kind": "char"}})
+    tokenizer = Tokenizer.train(texts, config.text, 100)
+    for name in ("model", "second", "third", "other"):
+        torch.manual_seed(len(name))
+        weights = build(config.model, len(tokenizer), len(tokenizer)).named_parameters()
+        arrays = {key: value.detach().numpy() for key, value in weights}
+        model_folder.save(tmp_path / name, config, tokenizer, tokenizer, arrays)
+    (tmp_path / "texts.txt").write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+    (tmp_path / "test.tsv").write_text("A dog runs.\tEin Hund rennt.\n", encoding="utf-8")
+    assert ran(ROOT / "docs" / "decoding.md", tmp_path)
+    assert len((tmp_path / "list.tsv").read_text("utf-8").splitlines()) > len(texts)
 
 
 @pytest.mark.parametrize("page", TRANSLATED, ids=lambda p: p.name)
