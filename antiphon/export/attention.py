@@ -33,10 +33,8 @@ class Attended(NamedTuple):
 def memory_ports(m: Model) -> dict[str, Port]:
     """The parts of `Memory` that a model has."""
     size = shapes(m)
-    if m.decoder == "context":
-        return {"c": Port(FLOAT, ("B", m.decoder_hidden))}
     if not size.attends:
-        return {}
+        return {"c": Port(FLOAT, ("B", size.context))} if size.context else {}
     ports = {"mask": Port(FLOAT, ("B", 1, "S"))}
     if m.copy_source:
         ports["ids"] = Port(INT, ("B", "S"))

@@ -10,6 +10,7 @@ D decoder state, C context vector, R readout.
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from antiphon.config.kinds import DECODERS
 from antiphon.config.sections import Model
 from antiphon.config.shapes import shapes
 from antiphon.export.cells import CellState
@@ -61,7 +62,7 @@ def state_sizes(m: Model) -> dict[str, int | str]:
     sizes: dict[str, int | str] = {
         f"{part}.{i}": m.decoder_hidden for i in range(m.decoder_layers) for part in size.state
     }
-    if m.decoder == "input_feeding":
+    if DECODERS[m.decoder].feed == "readout":
         sizes["feed"] = size.readout
     if m.coverage and size.stepwise:
         sizes["coverage"] = "S"

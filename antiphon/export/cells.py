@@ -105,7 +105,7 @@ def _share(g: Graph, layer: Layer, side: str, x: str) -> str:
         return g.product(x, f"{layer.name}.weight_{side}", weight, bias)
     scale, shift = (_ordered(layer, g.weights[f"{layer.name}.norm_{side}.{part}"]) for part in ("weight", "bias"))
     rows = g.product(x, f"{layer.name}.weight_{side}", weight, None)
-    return g.op("LayerNormalization", rows, g.constant(scale), g.constant(shift + bias))
+    return g.normalised(rows, g.constant(scale), g.constant(shift + bias))
 
 
 def _ordered(layer: Layer, weight: Array) -> Array:

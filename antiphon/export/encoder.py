@@ -100,13 +100,17 @@ def _summed(g: Graph, y: str) -> str:
 
 def _memory(g: Graph, m: Model, source: Source, encoded: Encoded) -> Memory:
     """What the decoder reads of the source at each step."""
-    if m.decoder == "context":
-        return Memory(c=g.op("Tanh", g.linear(_joined(g, m, encoded.last[-1][0]), "summary")))
-    if not shapes(m).attends:
-        return Memory()
+    size = shapes(m)
+    if not size.attends:
+        return Memory(c=_summary(g, m, encoded) if size.context else "")
     h, keys = attention.prepare(g, m, g.op("Transpose", encoded.h, perm=[1, 0, 2]))
     mask = attention.mask(g, source.real)
     return Memory(mask, g.op("Identity", source.ids) if m.copy_source else "", h, keys)
+
+
+def _summary(g: Graph, m: Model, encoded: Encoded) -> str:
+    """c = tanh(V h_S), the whole source as one vector (Cho 2014, section 2.2). [B, C]"""
+    return g.op("Tanh", g.linear(_joined(g, m, encoded.last[-1][0]), "summary"))
 
 
 def _first_state(g: Graph, m: Model, source: Source, last: list[CellState]) -> State:

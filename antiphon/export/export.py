@@ -32,10 +32,10 @@ ENGINES = {"float32": "onnx", "int8": "onnx-int8"}
 LIMIT = (1 << 31) - 1  # bytes of a Protocol Buffers file
 CHUNK = 1024  # pairs that are aligned at a time
 
-Write = Callable[[Model, "Weights", bool, bool], "onnx.ModelProto"]
+Write = Callable[[Model, "ModelWeights", bool, bool], "onnx.ModelProto"]
 
 
-class Weights(dict[str, NDArray[np.float32]]):
+class ModelWeights(dict[str, NDArray[np.float32]]):
     """A model's weights by name; one that is missing is refused."""
 
     def __init__(self, opened: ModelFolder) -> None:
@@ -124,7 +124,7 @@ def _graphs(
     opened: ModelFolder, writers: tuple[Write, Write], precision: Sequence[str], shortlist: bool
 ) -> Iterator[tuple[str, bytes]]:
     """The names of the graphs' files and their contents."""
-    weights = Weights(opened)
+    weights = ModelWeights(opened)
     for name in precision:
         for file, writer in zip(GRAPHS[name], writers, strict=True):
             graph = writer(opened.config.model, weights, name == "int8", shortlist)

@@ -17,7 +17,7 @@ OPSET, IR = 17, 8  # LayerNormalization begins with 17; onnxruntime has read bot
 MICROSOFT = "com.microsoft"  # onnxruntime's own operators: products of int8 weights
 FLOAT, INT = TensorProto.FLOAT, TensorProto.INT64
 
-# Largest int8 weight of a product. Processors without VNNI add up two products in 16 bits: 2 x 255 x 64 still fits.
+# Largest int8 weight of a product. Processors without VNNI add two products in 16 bits: 2 x 255 x 64 still fits.
 LARGEST = 64
 
 
@@ -33,7 +33,7 @@ def known(cases: Mapping[str, Case], name: str, option: str) -> Case:
 
 
 class Graph:
-    """A graph under construction. Values are called by their names; weights are written once, however often used."""
+    """A graph under construction. Methods take and return names of values; each weight is written once."""
 
     def __init__(self, weights: Weights, int8: bool, prefix: str = "") -> None:
         self.weights, self.int8, self.prefix = weights, int8, prefix  # names differ inside a loop and around it
@@ -41,7 +41,7 @@ class Graph:
         self.constants: dict[str, onnx.TensorProto] = {}
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
-        self.results: list[tuple[str, str]] = []  # names of outputs and the values they stand for
+        self.results: list[tuple[str, str]] = []  # names of outputs, and of the values that they are
         self.count = 0
 
     def input(self, name: str, kind: int, *shape: str | int) -> str:
@@ -66,7 +66,7 @@ class Graph:
         return self.ops(kind, 1, *inputs, **attributes)[0]
 
     def constant(self, value: Array, name: str = "") -> str:
-        """Add an array; one that has a name only once."""
+        """Add an array; a named one is added only once."""
         if not name:
             name, self.count = f"constant_{self.count}", self.count + 1
         name = self.prefix + name
@@ -81,7 +81,7 @@ class Graph:
         return self.constant(self.weights[name], name)
 
     def reshape(self, x: str, *shape: int) -> str:
-        """-1: what is left; 0: as it was."""
+        """Change the shape; -1: the remaining size, 0: the same size as before."""
         return self.op("Reshape", x, self.ints(*shape))
 
     def unflattened(self, rows: str, x: str) -> str:
@@ -100,7 +100,7 @@ class Graph:
         return self.product(x, f"{layer}.weight", self.weights[f"{layer}.weight"], self.weights.get(f"{layer}.bias"))
 
     def product(self, x: str, name: str, weight: Array, bias: Array | None) -> str:
-        """x [N, in] times weight [out, in], and bias [out]; in int8 x is quantised by its largest number."""
+        """x [N, in] times weight [out, in] plus bias [out]; in int8 x is quantised by its largest number."""
         b = [] if bias is None else [self.constant(bias, f"{name}.bias")]
         if not self.int8:
             return self.op("Gemm", x, self.constant(weight, name), *b, transB=1)
@@ -109,7 +109,7 @@ class Graph:
         return self.op("DynamicQuantizeMatMul", x, *tensors, "", *b, domain=MICROSOFT)
 
     def multiplied(self, x: str, weight: str, bias: str, scale: str = "") -> str:
-        """x [N, in] times a weight [in, out] that is no constant, and bias; int8 if it has a scale [out]."""
+        """x [N, in] times a weight [in, out] that is an input, plus its bias; int8 if it has a scale [out]."""
         if scale:
             return self.op("DynamicQuantizeMatMul", x, weight, scale, "", bias, domain=MICROSOFT)
         return self.op("Add", self.op("MatMul", x, weight), bias)
@@ -123,11 +123,15 @@ class Graph:
         return self.op("Mul", rows, self.op("Gather", self.constant(scale[:, None], f"{name}.rows.scale"), ids))
 
     def norm(self, x: str, layer: str) -> str:
+        """A PyTorch layer normalisation."""
+        return self.normalised(x, self.weight(f"{layer}.weight"), self.weight(f"{layer}.bias"))
+
+    def normalised(self, x: str, scale: str, shift: str) -> str:
         """Layer normalisation over the last axis."""
-        return self.op("LayerNormalization", x, self.weight(f"{layer}.weight"), self.weight(f"{layer}.bias"))
+        return self.op("LayerNormalization", x, scale, shift)
 
     def finished(self, name: str) -> onnx.GraphProto:
-        """The graph alone, as a loop's body; its nodes write into the outputs without a copy between."""
+        """The graph alone, such as a loop's body; values that are outputs get the outputs' names."""
         renamed: dict[str, str] = {}
         for output, value in self.results:
             if renamed.setdefault(value, output) != output:  # one value twice

@@ -55,11 +55,13 @@ def parity(
     report: dict[str, dict[str, float]] = {}
     for name in models:
         equal = [a == b for a, b in zip(outputs[name], expected, strict=True)]
-        apart = [np.abs(np.subtract(a, b)).max(initial=0) for a, b in zip(log_p[name], log_p["torch"], strict=True)]
+        differences = [
+            np.abs(np.subtract(a, b)).max(initial=0) for a, b in zip(log_p[name], log_p["torch"], strict=True)
+        ]
         report[name] = {
             "texts": len(equal),
             "equal": sum(equal) / max(1, len(equal)),
-            "difference": max(apart, default=0),
+            "difference": max(differences, default=0),
         }
         if references is not None:
             report[name]["bleu"] = metrics.measure(["bleu"], outputs[name], references)["bleu"].value

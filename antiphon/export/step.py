@@ -77,7 +77,7 @@ def _initial(g: Graph, m: Model, y: str, state: State, memory: Memory) -> Decode
 
 def _context(g: Graph, m: Model, y: str, state: State, memory: Memory) -> Decoded:
     """s_t = f(y_{t-1}, s_{t-1}, c) (Cho 2014, section 2.2)."""
-    c = _for_each_hypothesis(g, memory.c, y, m.decoder_hidden)
+    c = _for_each_hypothesis(g, memory.c, y, shapes(m).context)
     s, layers = _stack(g, m, "decoder.stack", g.concat(y, c), state.layers)
     return Decoded(_readout(g, m, s, c, y), state._replace(layers=layers))
 

@@ -32,7 +32,7 @@ def table(step: Step) -> NDArray[np.float32]:
     return out
 
 
-def walked(engine: Engine) -> list[Step]:
+def steps_of(engine: Engine) -> list[Step]:
     """Steps with rows that grow, change places and shrink, and sentences that go, the longest among them."""
     random = np.random.default_rng(0)
     state, B, before, steps = engine.start(SOURCES), len(SOURCES), 1, []
@@ -47,9 +47,9 @@ def walked(engine: Engine) -> list[Step]:
     return steps
 
 
-def compared(found: OnnxEngine, wanted: TorchEngine, tolerance: float) -> None:
-    np.testing.assert_allclose(found.vectors(SOURCES), wanted.vectors(SOURCES), atol=tolerance)
-    for a, b in zip(walked(found), walked(wanted), strict=True):
+def compare(onnx: OnnxEngine, torch: TorchEngine, tolerance: float) -> None:
+    np.testing.assert_allclose(onnx.vectors(SOURCES), torch.vectors(SOURCES), atol=tolerance)
+    for a, b in zip(steps_of(onnx), steps_of(torch), strict=True):
         assert a.scores.dtype == np.float32 and a.ids.dtype == np.int64 and a.scores.shape == b.scores.shape
         assert (np.diff(a.scores[..., : V - 2]) <= 0).all()
         np.testing.assert_allclose(table(a), table(b), atol=tolerance)
@@ -86,16 +86,16 @@ MORE: list[dict[str, object]] = [
 
 @pytest.mark.parametrize("options", variants() + MORE, ids=lambda o: "-".join(f"{v}" for v in o.values()))
 def test_every_option_answers_as_pytorch_does(options: dict[str, object], tmp_path: Path) -> None:
-    wanted = TorchEngine(saved(tmp_path, options))
+    torch = TorchEngine(saved(tmp_path, options))
     export(tmp_path)
-    found = OnnxEngine(tmp_path, threads=1)
-    assert found.vocabulary == V
-    compared(found, wanted, 1e-5)
+    onnx = OnnxEngine(tmp_path, threads=1)
+    assert onnx.vocabulary == V
+    compare(onnx, torch, 1e-5)
     search = SearchOptions(beam=4, nbest=2, max_length=9)
-    for ours, theirs in zip(beam_search(found, SOURCES, search), beam_search(wanted, SOURCES, search), strict=True):
+    for ours, theirs in zip(beam_search(onnx, SOURCES, search), beam_search(torch, SOURCES, search), strict=True):
         assert [h.ids for h in ours] == [h.ids for h in theirs]
         np.testing.assert_allclose([h.score for h in ours], [h.score for h in theirs], atol=1e-4)
-    compared(OnnxEngine(tmp_path, "int8", threads=1), wanted, 0.2)
+    compare(OnnxEngine(tmp_path, "int8", threads=1), torch, 0.2)
 
 
 @pytest.mark.parametrize("preset", sorted(loading.presets()))
@@ -105,10 +105,10 @@ def test_every_preset_answers_as_pytorch_does(preset: str, tmp_path: Path) -> No
     decoder = given.encoder_hidden and (4 if given.merge == "sum" or not given.bidirectional else 8)
     sizes = {"embedding": 4, "encoder_hidden": 4, "decoder_hidden": decoder, "attention_size": 4}
     options = given.model_dump() | sizes | {"readout_size": 4 if given.readout_size else 0}
-    wanted = TorchEngine(saved(tmp_path, options))
+    torch = TorchEngine(saved(tmp_path, options))
     export(tmp_path)
-    compared(OnnxEngine(tmp_path, threads=1), wanted, 1e-5)
-    compared(OnnxEngine(tmp_path, "int8", threads=1), wanted, 0.2)
+    compare(OnnxEngine(tmp_path, threads=1), torch, 1e-5)
+    compare(OnnxEngine(tmp_path, "int8", threads=1), torch, 0.2)
 
 
 @pytest.fixture(scope="module")
@@ -120,13 +120,13 @@ def attending(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TorchEngi
 
 
 def test_samples_and_scores_are_pytorchs(attending: tuple[Path, TorchEngine]) -> None:
-    path, wanted = attending
-    found = OnnxEngine(path, threads=1)
+    path, torch = attending
+    onnx = OnnxEngine(path, threads=1)
     options = SearchOptions(nbest=3, seed=4, max_length=8, top_p=0.9)
-    for ours, theirs in zip(sample(found, SOURCES, options), sample(wanted, SOURCES, options), strict=True):
+    for ours, theirs in zip(sample(onnx, SOURCES, options), sample(torch, SOURCES, options), strict=True):
         assert [h.ids for h in ours] == [h.ids for h in theirs]
     targets = [[4, 5], [6], [], [7, 8, 9, 10], [5, 5, 5]]
-    for one, other in zip(score(found, SOURCES, targets), score(wanted, SOURCES, targets), strict=True):
+    for one, other in zip(score(onnx, SOURCES, targets), score(torch, SOURCES, targets), strict=True):
         np.testing.assert_allclose(one.token_log_probs, other.token_log_probs, atol=1e-5)
         np.testing.assert_allclose(one.attention, other.attention, atol=1e-5)  # type: ignore[arg-type]
 

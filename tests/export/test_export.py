@@ -98,8 +98,8 @@ def test_a_shortlist_is_exported_used_and_taken_away(tmp_path: Path) -> None:
         outside = [i for i in range(4, len(model.target)) if i not in allowed]
         assert outside
         word = model.target.decode(outside[:1])
-        [found] = model.generate(["green bird"], prefixes=[word], max_length=4)
-        assert found.text.startswith(word)
+        [result] = model.generate(["green bird"], prefixes=[word], max_length=4)
+        assert result.text.startswith(word)
         scored = [m.score(["green bird"], [word])[0].log_prob for m in (full, model)]
         assert scored[0] == scored[1]
     rows = parity(tmp_path, TEXTS, TEXTS, threads=1, max_length=6)
@@ -120,22 +120,22 @@ def test_on_a_list_p_is_the_models_own_over_the_list(tmp_path: Path) -> None:
     step, _ = engine.step(engine.start([[4, EOS], [5, 6, EOS]], allowed), tokens, parents, 11, np.full((2, 1), 5))
     log_p = np.empty((2, 11), np.float32)
     np.put_along_axis(log_p, full.ids[:, 0], full.scores[:, 0], 1)
-    wanted = log_p[:, allowed] - np.log(np.exp(log_p[:, allowed]).sum(1, keepdims=True))
+    expected = log_p[:, allowed] - np.log(np.exp(log_p[:, allowed]).sum(1, keepdims=True))
     assert step.ids.shape == (2, 1, 4) and (np.sort(step.ids[:, 0]) == allowed).all()
     for b in range(2):
-        np.testing.assert_allclose(step.scores[b, 0], wanted[b, np.searchsorted(allowed, step.ids[b, 0])], atol=1e-5)
-        np.testing.assert_allclose(step.asked[b, 0], wanted[b, 2], atol=1e-5)
+        np.testing.assert_allclose(step.scores[b, 0], expected[b, np.searchsorted(allowed, step.ids[b, 0])], atol=1e-5)
+        np.testing.assert_allclose(step.asked[b, 0], expected[b, 2], atol=1e-5)
 
 
 def test_the_best_of_a_large_vocabulary_are_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Looked for in groups, the last of which is not full."""
     monkeypatch.setattr(output_layer, "GROUPED", 2)
     monkeypatch.setattr(output_layer, "GROUP", 4)
-    wanted = TorchEngine(saved(tmp_path, {"decoder": "bahdanau", "score": "dot"}))
+    torch = TorchEngine(saved(tmp_path, {"decoder": "bahdanau", "score": "dot"}))
     export(tmp_path)
     tokens, parents = np.full((2, 1), BOS), np.zeros((2, 1), np.int64)
     sources = [[4, EOS], [5, 6, EOS]]
-    engines: list[Engine] = [OnnxEngine(tmp_path, threads=1), wanted]
+    engines: list[Engine] = [OnnxEngine(tmp_path, threads=1), torch]
     for k in (1, 2, 5, 9):
         steps = [engine.step(engine.start(sources), tokens, parents, k)[0] for engine in engines]
         assert (steps[0].ids == steps[1].ids).all()
@@ -203,7 +203,7 @@ def test_an_unknown_kind_is_refused_by_its_name(option: str, tmp_path: Path, mon
     changed = model.model_copy(update={option: "made_up"})
     with pytest.raises(UserError, match=f"model.{option} = 'made_up': cannot be exported"):
         for write in (encoder, step):
-            write(changed, exporting.Weights(opened), False)
+            write(changed, exporting.ModelWeights(opened), False)
 
 
 WITHOUT_ONNX = """
