@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from antiphon.config import loading
+from antiphon.config.kinds import DECODERS
 from antiphon.config.sections import Config
 from antiphon.data.tokenizer import Tokenizer
 from antiphon.errors import UserError, near
@@ -214,16 +215,6 @@ def _tokenizer(path: Path) -> Tokenizer:
         raise UserError(f"{path}: cannot be read: {e.strerror}") from e
 
 
-DECODERS = {
-    "initial": "a decoder that gets the encoder's last state only (Sutskever 2014)",
-    "context": "a decoder that reads one context vector at every step (Cho 2014)",
-    "bahdanau": "a decoder that attends before each step (Bahdanau 2015)",
-    "input_feeding": "a decoder that attends after each step and feeds the result back (Luong 2015)",
-    "over_outputs": "a decoder that attends after its recurrent layers (Luong 2015 without input feeding)",
-    "between": "a decoder that attends after its first layer, so that those above read what it saw",
-}
-
-
 def _card(name: str, config: Config, source: Tokenizer, target: Tokenizer, card: Card) -> str:
     m = config.model
     directions = "bidirectional " if m.bidirectional else ""
@@ -232,7 +223,7 @@ def _card(name: str, config: Config, source: Tokenizer, target: Tokenizer, card:
     )
     facts = {
         "Encoder": f"{directions}{m.cell.upper()}, {m.encoder_layers} x {m.encoder_hidden} units",
-        "Decoder": f"{m.cell.upper()}, {m.decoder_layers} x {m.decoder_hidden} units: {DECODERS[m.decoder]}"
+        "Decoder": f"{m.cell.upper()}, {m.decoder_layers} x {m.decoder_hidden} units: {DECODERS[m.decoder].words}"
         + ("; it can copy pieces of the source (See 2017)" if m.copy_source else ""),
         "Vocabulary": vocabulary,
         "Parameters": f"{card.parameters:,}",

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from antiphon import model_folder
 from antiphon.config import loading
-from antiphon.config.sections import Config, DecoderKind
+from antiphon.config.sections import Config
 from antiphon.data.tokenizer import Tokenizer
 from antiphon.errors import UserError
 from antiphon.evaluation.metrics import Score
@@ -262,7 +261,3 @@ def test_a_configuration_comes_back_in_every_kind_of_value(tmp_path: Path) -> No
 def test_neither_module_imports_torch() -> None:
     code = "import sys, antiphon.model_folder, antiphon.seq2seq; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_the_card_has_words_for_every_decoder() -> None:
-    assert set(model_folder.DECODERS) == set(get_args(DecoderKind))

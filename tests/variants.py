@@ -3,34 +3,38 @@
 import itertools
 from typing import Any
 
-from antiphon.config.kinds import CELLS
+from antiphon.config.kinds import BRIDGES, CELLS, DECODERS, READOUTS, SCORES
 
-SCORES = ["dot", "scaled_dot", "general", "additive", "multi_head"]
-ATTENDING = ["bahdanau", "input_feeding", "over_outputs"]
+ATTENDING = [name for name, kind in DECODERS.items() if kind.attends and not kind.between]
+BLIND = [name for name, kind in DECODERS.items() if not kind.attends]
+STEPWISE = [name for name, kind in DECODERS.items() if kind.stepwise]
 Options = dict[str, Any]
 
 
 def variants() -> list[Options]:
     """Every cell with every decoder and score, and each other option at least once."""
-    plain: list[Options] = [{"cell": c, "decoder": d} for c, d in itertools.product(CELLS, ["initial", "context"])]
+    plain: list[Options] = [{"cell": c, "decoder": d} for c, d in itertools.product(CELLS, BLIND)]
     attending = [
-        {"cell": c, "decoder": d, "score": s, "heads": 2 if s == "multi_head" else 1}
+        {"cell": c, "decoder": d, "score": s, "heads": 2 if SCORES[s].heads else 1}
         for c, d, s in itertools.product(CELLS, ATTENDING, SCORES)
     ]
     coverage = [
         {"decoder": d, "score": s, "coverage": True}
-        for d in ("bahdanau", "input_feeding")
-        for s in ("additive", "general")
+        for d, s in itertools.product(STEPWISE, SCORES)
+        if not SCORES[s].heads
     ]
     readouts = [
-        {"decoder": d, "readout": r} for d in ("bahdanau", "over_outputs", "initial") for r in ("linear", "maxout")
+        {"decoder": d, "readout": r}
+        for d in ("bahdanau", "over_outputs", "initial")
+        for r in READOUTS
+        if not READOUTS[r].adds
     ]
     deep = [
         {"cell": c, "decoder": d, "encoder_layers": 3, "decoder_layers": 2, "residual": True, "layer_norm": n}
         for c, d, n in itertools.product(CELLS, ["input_feeding", "over_outputs"], ["output", "gates"])
-        if not (CELLS[c].element_wise and n == "gates")
+        if n != "gates" or CELLS[c].normalised
     ]
-    bridges = [{"bridge": b, "cell": c} for b in ("zero", "last", "backward") for c in CELLS]
+    bridges = [{"bridge": b, "cell": c} for b in BRIDGES for c in CELLS]
     others: list[Options] = [
         {"decoder": "between", "decoder_layers": 2},
         {"decoder": "between", "decoder_layers": 3, "cell": "gru", "residual": True, "score": "multi_head", "heads": 3},

@@ -22,12 +22,17 @@ class CellKind:
     gates: int  # blocks of H rows that read x
     state: tuple[str, ...]  # names of the state's parts: `s` is h, `cell` is c
     parameters: Callable[[int, int], int]  # from the sizes of input and state, one direction
+    normalised: str = ""  # its class with layer-normalised gates, where there is one
     element_wise: bool = False  # no matrix reads h_{t-1}: the recurrence is element-wise, and recalls c alone
 
 
 CELLS = {
-    "lstm": CellKind("Recurrent", 4, ("s", "cell"), lambda inputs, hidden: 4 * hidden * (inputs + hidden + 2)),
-    "gru": CellKind("Recurrent", 3, ("s",), lambda inputs, hidden: 3 * hidden * (inputs + hidden + 2)),
+    "lstm": CellKind(
+        "Recurrent", 4, ("s", "cell"), lambda inputs, hidden: 4 * hidden * (inputs + hidden + 2), "NormalisedRecurrent"
+    ),
+    "gru": CellKind(
+        "Recurrent", 3, ("s",), lambda inputs, hidden: 3 * hidden * (inputs + hidden + 2), "NormalisedRecurrent"
+    ),
     "sru": CellKind("SRU", 3, ("s", "cell"), lambda inputs, hidden: hidden * (3 * inputs + 5), element_wise=True),
 }
 
@@ -115,7 +120,7 @@ class ReadoutKind:
 
 
 READOUTS = {
-    "linear": ReadoutKind("LinearReadout", lambda s_c, y, size: 0 if s_c == size else linear(s_c, size)),
+    "linear": ReadoutKind("Readout", lambda s_c, y, size: 0 if s_c == size else linear(s_c, size)),
     "tanh": ReadoutKind("TanhReadout", lambda s_c, y, size: linear(s_c, size)),
     "maxout": ReadoutKind("MaxoutReadout", lambda s_c, y, size: linear(s_c + y, 2 * size)),
     "residual": ReadoutKind("ResidualReadout", lambda s_c, y, size: 2 * size, adds=True),

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from pydantic import ValidationError
 
 from antiphon.config.rules import check
-from antiphon.config.sections import SECTIONS, Config
+from antiphon.config.sections import SECTIONS, Config, OneOf
 from antiphon.errors import UserError, near
 
 
@@ -134,6 +134,7 @@ def reference() -> str:
         lines.append(f"[{name}]  # {(section.__doc__ or '').strip()}")
         for key, field in section.model_fields.items():
             choices = get_args(field.annotation) if getattr(field.annotation, "__origin__", None) is Literal else ()
+            choices = next((tuple(m.kinds) for m in field.metadata if isinstance(m, OneOf)), choices)
             among = f" ({' | '.join(map(str, choices))})" if choices else ""
             lines.append(f"{key} = {_toml_value(field.default)}  # {field.description}{among}")
         lines.append("")

@@ -36,7 +36,7 @@ def check(config: Config) -> None:
             "model.decoder = 'between' needs model.decoder_layers = 2 or more",
         ),
         (
-            m.layer_norm == "gates" and CELLS[m.cell].element_wise,
+            m.layer_norm == "gates" and not CELLS[m.cell].normalised,
             "model.layer_norm = 'gates' needs model.cell = 'lstm' or 'gru': set model.layer_norm = 'output'",
         ),
         (m.attention_size % m.heads != 0, "model.heads must divide model.attention_size"),

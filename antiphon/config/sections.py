@@ -1,10 +1,15 @@
 """What a run is: every option declared once, with its meaning, its default and its unit."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, create_model
+from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core.core_schema import no_info_after_validator_function
 
 from antiphon.config import search
+from antiphon.config.kinds import BRIDGES, CELLS, DECODERS, READOUTS, SCORES
 
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
@@ -12,11 +17,30 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 
-Cell = Literal["lstm", "gru", "sru"]
-DecoderKind = Literal["initial", "context", "bahdanau", "input_feeding", "over_outputs", "between"]
-Score = Literal["dot", "scaled_dot", "general", "additive", "multi_head"]
-Bridge = Literal["zero", "last", "dense", "backward"]
-Readout = Literal["linear", "tanh", "maxout", "residual"]
+
+@dataclass(frozen=True)
+class OneOf:
+    """A string that a dict of kinds has an entry for."""
+
+    kinds: Mapping[str, object]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_after_validator_function(self.check, handler(source))
+
+    def check(self, name: str) -> str:
+        if name not in self.kinds:
+            *others, last = (f"'{kind}'" for kind in self.kinds)
+            raise PydanticCustomError(
+                "literal_error", "Input should be {kinds}", {"kinds": f"{', '.join(others)} or {last}"}
+            )
+        return name
+
+
+Cell = Annotated[str, OneOf(CELLS)]
+Decoder = Annotated[str, OneOf(DECODERS)]
+Score = Annotated[str, OneOf(SCORES)]
+Bridge = Annotated[str, OneOf(BRIDGES)]
+Readout = Annotated[str, OneOf(READOUTS)]
 Tie = Literal["none", "decoder", "all"]
 LayerNorm = Literal["none", "output", "gates"]
 Initialisation = Literal["default", "uniform", "bahdanau2015", "keras"]
@@ -106,7 +130,7 @@ class Model(Section):
     residual: bool = option(False, "add each recurrent layer's input to its output where their sizes agree")
     reverse_source: bool = option(False, "read the source backwards (Sutskever 2014)")
     bridge: Bridge = option("dense", "how the decoder's first state is made from the encoder's last")
-    decoder: DecoderKind = option(
+    decoder: Decoder = option(
         "over_outputs",
         "`initial`: first state only (Sutskever 2014); `context`: c at every step (Cho 2014); `bahdanau`: attend with "
         "s_{t-1}, then update; `input_feeding`: update, attend, feed back (Luong 2015); `over_outputs`: attend with "

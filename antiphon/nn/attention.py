@@ -12,7 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from antiphon.nn.fused.decoder import Attending
+from antiphon.config.kinds import SCORES, Sizes
+from antiphon.nn.fused.decoder import FusedScore
 
 
 class Memory(NamedTuple):
@@ -25,49 +26,85 @@ class Memory(NamedTuple):
     c: Tensor  # [B, C]  the whole source as one vector, for decoders without attention
 
 
-class Dot(nn.Module):
-    """e_ti = s_t . h_i (Luong 2015, section 3.1, dot)."""
+class Score(nn.Module):
+    """e_ti, how a decoder state is compared with an encoder state; each has an entry in `config.kinds.SCORES`.
 
-    scale = 1.0
+    A subclass has `e` at least, and `keys` where it projects the memory. Where `recurrent_attention` can compute it, it
+    says how by `fused`; where it does not say so itself, a target runs step by step.
+    """
+
+    coverage_size = 1  # C of what coverage adds to
+
+    def keys(self, h: Tensor) -> Tensor:
+        """What states are compared with, made once a sentence: h [B, S, H] -> [B, S, A]."""
+        return h
+
+    def e(self, s: Tensor, keys: Tensor) -> Tensor:
+        """States s [B, Q, D] and keys [B, S, A] -> [B, Q, S]."""
+        raise NotImplementedError
+
+    def fused(self) -> FusedScore | None:
+        """This score in the terms of `recurrent_attention`, which cannot compute others."""
+        return None
+
+    def forward(self, s: Tensor, keys: Tensor, coverage: Tensor | None = None) -> Tensor:
+        """As `e`, with w_c coverage_i [B, Q, S, C] added, where there is coverage."""
+        e = self.e(s, keys)
+        return e if coverage is None else e + coverage.squeeze(-1)
+
+
+class Dot(Score):
+    """e_ti = s_t . h_i (Luong 2015, section 3.1, dot)."""
 
     def __init__(self, query_size: int, memory_size: int, attention_size: int) -> None:
         super().__init__()
 
-    def keys(self, h: Tensor) -> Tensor:
-        return h
+    def e(self, s: Tensor, keys: Tensor) -> Tensor:
+        return s @ keys.transpose(1, 2)
 
-    def forward(self, s: Tensor, keys: Tensor, coverage: Tensor | None = None) -> Tensor:
-        return (s @ keys.transpose(1, 2)) * self.scale  # [B, Q, S]
+    def fused(self) -> FusedScore:
+        return FusedScore()
 
 
-class ScaledDot(Dot):
+class ScaledDot(Score):
     """e_ti = s_t . h_i / sqrt(D) (Vaswani 2017, eq. 1)."""
 
     def __init__(self, query_size: int, memory_size: int, attention_size: int) -> None:
-        super().__init__(query_size, memory_size, attention_size)
+        super().__init__()
         self.scale = 1 / math.sqrt(query_size)
 
+    def e(self, s: Tensor, keys: Tensor) -> Tensor:
+        return (s @ keys.transpose(1, 2)) * self.scale
 
-class General(Dot):
+    def fused(self) -> FusedScore:
+        return FusedScore(scale=self.scale)
+
+
+class General(Score):
     """e_ti = s_t . W_a h_i (Luong 2015, section 3.1, general)."""
 
     def __init__(self, query_size: int, memory_size: int, attention_size: int) -> None:
-        super().__init__(query_size, memory_size, attention_size)
+        super().__init__()
         self.W_a = nn.Linear(memory_size, query_size, bias=False)
 
     def keys(self, h: Tensor) -> Tensor:
         return self.W_a(h)  # [B, S, D]
 
+    def e(self, s: Tensor, keys: Tensor) -> Tensor:
+        return s @ keys.transpose(1, 2)
 
-class Additive(nn.Module):
-    """e_ti = v_a . tanh(W_a s_t + U_a h_i + w_c coverage_i) (Bahdanau 2015, A.1.2; See 2017, eq. 11)."""
+    def fused(self) -> FusedScore:
+        return FusedScore()
 
-    scale = 1.0
+
+class Additive(Score):
+    """e_ti = v_a . tanh(W_a s_t + U_a h_i + b + w_c coverage_i) (Bahdanau 2015, A.1.2; See 2017, eq. 11)."""
 
     def __init__(self, query_size: int, memory_size: int, attention_size: int) -> None:
         super().__init__()
+        self.coverage_size = attention_size
         self.W_a = nn.Linear(query_size, attention_size, bias=False)
-        self.U_a = nn.Linear(memory_size, attention_size)
+        self.U_a = nn.Linear(memory_size, attention_size)  # b is its bias
         self.v_a = nn.Linear(attention_size, 1, bias=False)
 
     def keys(self, h: Tensor) -> Tensor:
@@ -76,41 +113,32 @@ class Additive(nn.Module):
     def forward(self, s: Tensor, keys: Tensor, coverage: Tensor | None = None) -> Tensor:
         inner = self.W_a(s).unsqueeze(2) + keys.unsqueeze(1)  # [B, Q, S, A]
         if coverage is not None:
-            inner = inner + coverage  # already projected to [B, Q, S, A]
+            inner = inner + coverage
         return self.v_a(torch.tanh(inner)).squeeze(-1)  # [B, Q, S]
 
-
-SCORES: dict[str, type[Dot] | type[Additive]] = {
-    "dot": Dot,
-    "scaled_dot": ScaledDot,
-    "general": General,
-    "additive": Additive,
-}
+    def fused(self) -> FusedScore:
+        return FusedScore(self.W_a.weight, self.v_a.weight[0])
 
 
 class Attention(nn.Module):
     """c_t = sum_i alpha_ti h_i with alpha_t = softmax(e_t) (Bahdanau 2015, eq. 5 and 6)."""
 
-    def __init__(
-        self, score: str, query_size: int, memory_size: int, attention_size: int, coverage: bool = False
-    ) -> None:
+    def __init__(self, score: Score, memory_size: int, coverage: bool = False) -> None:
         super().__init__()
-        self.score = SCORES[score](query_size, memory_size, attention_size)
+        self.score = score
         self.size = memory_size
-        self.w_c: nn.Linear | None = None
-        if coverage:
-            self.w_c = nn.Linear(1, attention_size if score == "additive" else 1, bias=False)
+        self.w_c = nn.Linear(1, score.coverage_size, bias=False) if coverage else None
 
     def prepare(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Project the encoder's states once a sentence: h [B, S, H] -> (what is weighed, keys)."""
         return h, self.score.keys(h)
 
-    def attending(self, memory: Memory) -> Attending:
-        """What `recurrent_attention` needs of the memory and of this score, without coverage."""
-        score, v_a, W_a = self.score, None, None
-        if isinstance(score, Additive):
-            v_a, W_a = score.v_a.weight[0], score.W_a.weight
-        return Attending(memory.keys, memory.h, memory.mask, W_a, v_a, score.scale)
+    def fused_score(self) -> FusedScore | None:
+        """How `recurrent_attention` computes this score; None where it cannot.
+
+        A score that inherits from another may compute something else, so only what its own class says counts.
+        """
+        return self.score.fused() if "fused" in vars(type(self.score)) and self.w_c is None else None
 
     def forward(self, s: Tensor, memory: Memory, coverage: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Attend with every query at once.
@@ -123,12 +151,8 @@ class Attention(nn.Module):
         Returns:
             c_t [B, Q, H] and alpha_t [B, Q, S].
         """
-        if self.w_c is None or coverage is None:
-            e = self.score(s, memory.keys)
-        elif isinstance(self.score, Additive):
-            e = self.score(s, memory.keys, self.w_c(coverage.unsqueeze(-1)))
-        else:
-            e = self.score(s, memory.keys) + self.w_c(coverage.unsqueeze(-1)).squeeze(-1)
+        seen = None if self.w_c is None or coverage is None else self.w_c(coverage.unsqueeze(-1))  # [B, Q, S, C]
+        e = self.score(s, memory.keys, seen)
         alpha = normalise(e, memory.mask.unsqueeze(1))  # [B, Q, S]
         return alpha.to(memory.h.dtype) @ memory.h, alpha
 
@@ -159,6 +183,14 @@ class MultiHead(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def attention(kind: str, n: Sizes, heads: int, coverage: bool) -> Attention | MultiHead:
+    """An attention whose score is one of `config.kinds.SCORES`, by the class of this module that its entry names."""
+    entry = SCORES[kind]
+    if entry.heads:
+        return globals()[entry.module](n.query, n.memory, n.inner, heads, n.out)
+    return Attention(globals()[entry.module](n.query, n.memory, n.inner), n.memory, coverage)
 
 
 def normalise(e: Tensor, mask: Tensor) -> Tensor:

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from antiphon.config.kinds import CELLS
+from antiphon.config.kinds import BRIDGES, CELLS, READOUTS
 from antiphon.nn.attention import Attention, Memory, MultiHead
 from antiphon.nn.dropout import Dropout
-from antiphon.nn.fused.decoder import Layer, recurrent_attention
+from antiphon.nn.fused.decoder import Attending, Layer, recurrent_attention
 from antiphon.nn.layers import Recurrent, layer
 from antiphon.nn.sru import SRU, State
 
@@ -24,38 +24,64 @@ Named = dict[str, Tensor]
 
 
 class Readout(nn.Module):
-    """From a state, its context and the previous piece to what the output layer reads: a "deep output" (Pascanu 2014).
+    """From a state s, its context c and the previous piece's embedding y to what the output layer reads.
 
-    linear: W [s_t; c_t], or s_t itself where there is no context (Sutskever 2014)
-    tanh: tanh(W_c [c_t; s_t]) (Luong 2015, eq. 5)
-    maxout: max over pairs of U_o s + V_o E y_{t-1} + C_o c_t (Bahdanau 2015, A.2.2)
-    residual: layer norm of s_t + c_t (TensorFlow's tutorial)
+    Each has an entry in `config.kinds.READOUTS`. This one is W [s_t; c_t] + b, or s_t itself where there is no context
+    (Sutskever 2014).
     """
 
-    def __init__(self, kind: str, state_size: int, context_size: int, embedding: int, size: int) -> None:
+    state_before = False  # whether it reads s_{t-1} in Bahdanau's order
+    out: nn.Module
+
+    def __init__(self, state_size: int, context_size: int, embedding: int, size: int) -> None:
         super().__init__()
-        self.kind = kind
         joined = state_size + context_size
-        self.out: nn.Module
-        if kind == "maxout":
-            self.out = nn.Linear(joined + embedding, 2 * size)
-        elif kind == "residual":
-            self.out = nn.LayerNorm(size)
-        elif kind == "linear" and joined == size:
-            self.out = nn.Identity()
-        else:
-            self.out = nn.Linear(joined, size)
+        self.out = nn.Identity() if joined == size else nn.Linear(joined, size)
 
     def forward(self, s: Tensor, c: Tensor | None, y: Tensor) -> Tensor:
-        """s [.., D], c [.., C] or None, y (the previous piece's embedding) [.., E] -> [.., R]."""
-        if self.kind == "residual":
-            return self.out(s if c is None else s + c)
-        joined = s if c is None else torch.cat([s, c], -1)
-        if self.kind == "maxout":
-            t = self.out(torch.cat([joined, y], -1))
-            return t.unflatten(-1, (-1, 2)).amax(-1)
-        r = self.out(joined)
-        return torch.tanh(r) if self.kind == "tanh" else r
+        """s [.., D], c [.., C] or None, y [.., E] -> [.., R]."""
+        return self.out(s if c is None else torch.cat([s, c], -1))
+
+
+class TanhReadout(Readout):
+    """tanh(W_c [s_t; c_t] + b) (Luong 2015, eq. 5)."""
+
+    def __init__(self, state_size: int, context_size: int, embedding: int, size: int) -> None:
+        nn.Module.__init__(self)
+        self.out = nn.Linear(state_size + context_size, size)
+
+    def forward(self, s: Tensor, c: Tensor | None, y: Tensor) -> Tensor:
+        return torch.tanh(super().forward(s, c, y))
+
+
+class MaxoutReadout(Readout):
+    """The larger of each pair of U_o s + V_o E y_{t-1} + C_o c_t + b, a deep output (Bahdanau 2015, A.2.2)."""
+
+    state_before = True
+
+    def __init__(self, state_size: int, context_size: int, embedding: int, size: int) -> None:
+        nn.Module.__init__(self)
+        self.out = nn.Linear(state_size + context_size + embedding, 2 * size)
+
+    def forward(self, s: Tensor, c: Tensor | None, y: Tensor) -> Tensor:
+        t = self.out(torch.cat([s, y] if c is None else [s, c, y], -1))
+        return t.unflatten(-1, (-1, 2)).amax(-1)
+
+
+class ResidualReadout(Readout):
+    """Layer normalisation of s_t + c_t (TensorFlow's tutorial)."""
+
+    def __init__(self, state_size: int, context_size: int, embedding: int, size: int) -> None:
+        nn.Module.__init__(self)
+        self.out = nn.LayerNorm(size)
+
+    def forward(self, s: Tensor, c: Tensor | None, y: Tensor) -> Tensor:
+        return self.out(s if c is None else s + c)
+
+
+def readout(kind: str, state_size: int, context_size: int, embedding: int, size: int) -> Readout:
+    """One of `config.kinds.READOUTS`, by the class of this module that its entry names."""
+    return globals()[READOUTS[kind].module](state_size, context_size, embedding, size)
 
 
 class Stack(nn.Module):
@@ -229,7 +255,7 @@ class StepwiseDecoder(nn.Module):
             s_before = state["s"][:, :, -1]
             c, alpha = self.attention(s_before, memory, coverage)
             s, after = self.stack.step(torch.cat([y, c], -1), state)
-            readout = self.readout(s_before if self.readout.kind == "maxout" else s, c, y)
+            readout = self.readout(s_before if self.readout.state_before else s, c, y)
         if coverage is not None:
             after["coverage"] = coverage + alpha
         return readout, after, alpha
@@ -239,13 +265,15 @@ class StepwiseDecoder(nn.Module):
         """Whether `recurrent_attention` knows this decoder."""
         plain = all(type(layer) is Recurrent for layer in self.stack.layers) and not self.stack.residual
         bare = all(isinstance(norm, nn.Identity) for norm in self.stack.norms)
-        single = isinstance(self.attention, Attention) and not self.coverage
-        return plain and bare and single and (not self.feeding or self.readout.kind == "tanh")
+        score = isinstance(self.attention, Attention) and self.attention.fused_score() is not None
+        return plain and bare and score and (not self.feeding or type(self.readout) is TanhReadout)
 
     def _whole(self, y: Tensor, state: Named, memory: Memory) -> tuple[Tensor, Tensor]:
         """`stepwise` with all that waits for nothing done at once; see `recurrent_attention`."""
         attention, stack, out = self.attention, self.stack, self.readout.out
-        assert isinstance(attention, Attention)
+        score = attention.fused_score() if isinstance(attention, Attention) else None
+        assert score is not None, "`fused` has seen to it"
+        attending = Attending(memory.keys, memory.h, memory.mask, score)
         first, *above = [layer.joint() for layer in stack.layers if isinstance(layer, Recurrent)]
         E = y.shape[2]
         x = F.linear(y.transpose(0, 1), first.W[:, :E], first.b)  # [T, B, 4 D]
@@ -254,7 +282,7 @@ class StepwiseDecoder(nn.Module):
         if self.training and stack.dropout.p:
             dropout = stack.dropout(x.new_ones(len(stack.layers), T, B, rows // 4))
         found = recurrent_attention(
-            stack.cell, x, [Layer(first.W[:, E:], first.b), *above], attention.attending(memory),
+            stack.cell, x, [Layer(first.W[:, E:], first.b), *above], attending,
             state["s"][:, 0], state["cell"][:, 0] if "cell" in state else None,
             (out.weight, out.bias) if self.feeding and isinstance(out, nn.Linear) else None, dropout,
         )  # fmt: skip
@@ -264,7 +292,7 @@ class StepwiseDecoder(nn.Module):
             _, alpha = attention((s if self.feeding else found.s[:-1]).transpose(0, 1), memory)
         if self.feeding:
             return found.readout.transpose(0, 1), alpha
-        looking = found.s[:-1] if self.readout.kind == "maxout" else s
+        looking = found.s[:-1] if self.readout.state_before else s
         return self.readout(looking.transpose(0, 1), found.c.transpose(0, 1), y), alpha
 
 
@@ -281,31 +309,34 @@ class Bridge(nn.Module):
 
     def __init__(self, kind: str, cell: str, source_size: int, hidden: int, layers: int) -> None:
         super().__init__()
-        self.kind, self.cell, self.hidden, self.count = kind, CELLS[cell], hidden, layers
-        dense = layers if kind in ("dense", "backward") else 0
+        self.kind, self.cell, self.hidden, self.count = BRIDGES[kind], CELLS[cell], hidden, layers
+        mapped = layers if self.kind.maps else 0
 
         def maps(count: int) -> nn.ModuleList:
             return nn.ModuleList(nn.Linear(source_size, hidden) for _ in range(count))
 
-        self.state = maps(0 if self.cell.element_wise else dense)
-        self.memory_cell = maps(dense if "cell" in self.cell.state else 0)
+        self.state = maps(0 if self.cell.element_wise else mapped)
+        self.memory_cell = maps(mapped if "cell" in self.cell.state else 0)
 
     def forward(self, final: list[State]) -> Named:
         """Each encoder layer's last state, parts [B, R, H] -> `s` and, where there are cells, `cell`, [B, 1, L, D]."""
+        if not self.kind.source:
+            zero = final[0][0].new_zeros(len(final[0][0]), 1, self.count, self.hidden)
+            return dict.fromkeys(self.cell.state, zero)
         # Top layer to top layer, so that a deeper encoder's last layers are those that are handed over.
         states = [final[max(0, i + len(final) - self.count)] for i in range(self.count)]
+        backward = self.kind.source == "backward"
         parts = {
-            name: [s[n][:, -1] if self.kind == "backward" else s[n].flatten(1) for s in states]
+            name: [s[n][:, -1] if backward else s[n].flatten(1) for s in states]
             for n, name in enumerate(self.cell.state)
         }
-        if self.kind == "zero":
-            h = parts["s"][0]
-            return {name: h.new_zeros(len(h), 1, self.count, self.hidden) for name in parts}
-        named = {name: torch.stack(part, 1) for name, part in parts.items() if self.kind == "last"}
+        if not self.kind.maps:
+            return {name: torch.stack(part, 1).unsqueeze(1) for name, part in parts.items()}
+        named = {}
         if self.memory_cell:
             named["cell"] = torch.stack([w(c) for w, c in zip(self.memory_cell, parts["cell"], strict=True)], 1)
         if self.state:
             named["s"] = torch.stack([torch.tanh(w(h)) for w, h in zip(self.state, parts["s"], strict=True)], 1)
-        elif self.memory_cell:
+        else:
             named["s"] = torch.tanh(named["cell"])
         return {name: part.unsqueeze(1) for name, part in named.items()}

@@ -81,6 +81,8 @@ def _set(module: nn.Module, matrix: Callable[[Tensor], Tensor], whole_kernels: b
         matrix(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+    elif not isinstance(module, nn.Embedding | nn.LayerNorm) and any(True for _ in module.parameters(recurse=False)):
+        raise TypeError(f"initial weights of a {type(module).__name__} are not defined")
 
 
 def _open_forget_gates(model: nn.Module) -> None:

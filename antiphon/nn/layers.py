@@ -29,6 +29,8 @@ class Recurrent(nn.Module):
 
     def __init__(self, cell: str, input_size: int, hidden: int) -> None:
         super().__init__()
+        if cell not in ("lstm", "gru"):
+            raise ValueError(f"{cell}: the kernels know the LSTM and the GRU alone")
         self.cell, self.input_size, self.hidden = cell, input_size, hidden
         rows = CELLS[cell].gates * hidden
         self.weight_ih = nn.Parameter(torch.empty(rows, input_size))
@@ -161,7 +163,13 @@ class NormalisedRecurrent(Recurrent):
 
 
 def layer(cell: str, input_size: int, hidden: int, layer_norm: str) -> Recurrent | SRU:
-    """A recurrent layer, with normalised gates where `layer_norm` is `gates`."""
-    if CELLS[cell].element_wise:
-        return SRU(input_size, hidden)
-    return (NormalisedRecurrent if layer_norm == "gates" else Recurrent)(cell, input_size, hidden)
+    """A recurrent layer by the class that `config.kinds.CELLS` names, with normalised gates if `layer_norm` is `gates`.
+
+    Raises:
+        ValueError: the cell has no such class.
+    """
+    kind = CELLS[cell]
+    made = globals().get(kind.normalised if layer_norm == "gates" else kind.module)
+    if made is None:
+        raise ValueError(f"a {cell} with layer_norm = {layer_norm!r} has no class here")
+    return made(input_size, hidden) if kind.element_wise else made(cell, input_size, hidden)

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from antiphon.config import sections
-from antiphon.config.shapes import Shapes, shapes
+from antiphon.config.shapes import shapes, sizes
 from antiphon.data.tokenizer import BOS, PAD
-from antiphon.nn.attention import Attention, Memory, MultiHead
+from antiphon.nn.attention import Memory
+from antiphon.nn.attention import attention as attend
 from antiphon.nn.copying import Copier, copied, coverage_loss
-from antiphon.nn.decoder import Bridge, Named, ParallelDecoder, Readout, Stack, StepwiseDecoder
+from antiphon.nn.decoder import Bridge, Named, ParallelDecoder, Stack, StepwiseDecoder, readout
 from antiphon.nn.dropout import Dropout
 from antiphon.nn.encoder import Encoder
 from antiphon.nn.fused.output_loss import chunk_rows, log_p_of, output_loss
@@ -173,20 +174,20 @@ def build(options: sections.Model, source_vocabulary: int, target_vocabulary: in
         o.cell, o.embedding, o.encoder_hidden, o.encoder_layers, bidirectional=o.bidirectional, merge=o.merge,
         residual=o.residual, reverse=o.reverse_source, layer_norm=o.layer_norm, dropout=o.dropout_recurrent,
     )  # fmt: skip
-    attention = _attention(o, size) if size.attends else None
+    attention = attend(o.score, sizes(o), o.heads, o.coverage) if size.attends else None
     summary = nn.Linear(size.final, size.context) if size.context and not size.attends else None
     stack = _stack(o, o.embedding + size.feed, size.below)
     above = o.decoder_layers - size.below
     upper = _stack(o, o.decoder_hidden + size.context, above) if above else None
-    readout = Readout(o.readout, o.decoder_hidden, size.context, o.embedding, size.readout)
+    read = readout(o.readout, o.decoder_hidden, size.context, o.embedding, size.readout)
     decoder: ParallelDecoder | StepwiseDecoder
     if attention and size.stepwise:
         decoder = StepwiseDecoder(
-            stack, attention, readout,
+            stack, attention, read,
             feeding=o.decoder == "input_feeding", feed_size=size.readout, alpha_counts=o.copy_source,
         )  # fmt: skip
     else:
-        decoder = ParallelDecoder(stack, attention, upper, readout, context=summary is not None)
+        decoder = ParallelDecoder(stack, attention, upper, read, context=summary is not None)
     target_embedding = nn.Embedding(target_vocabulary, o.embedding)
     model = Model(
         target_embedding if o.tie == "all" else nn.Embedding(source_vocabulary, o.embedding),
@@ -206,12 +207,6 @@ def build(options: sections.Model, source_vocabulary: int, target_vocabulary: in
     if draw:
         initialise(model, o.init, o.init_scale)
     return model
-
-
-def _attention(o: sections.Model, size: Shapes) -> Attention | MultiHead:
-    if o.score == "multi_head":
-        return MultiHead(o.decoder_hidden, size.memory, size.key, o.heads, size.context)
-    return Attention(o.score, o.decoder_hidden, size.memory, o.attention_size, o.coverage)
 
 
 def _stack(o: sections.Model, input_size: int, layers: int) -> Stack:

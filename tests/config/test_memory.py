@@ -4,26 +4,27 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from antiphon.config import loading, rules, sections
+from antiphon.config.kinds import BRIDGES, CELLS, DECODERS, READOUTS, SCORES
 from antiphon.config.memory import estimate, parameters
 from antiphon.errors import UserError
 
 model_options = st.fixed_dictionaries(
     {
-        "cell": st.sampled_from(["lstm", "gru", "sru"]),
+        "cell": st.sampled_from(list(CELLS)),
         "embedding": st.sampled_from([6, 8]),
         "encoder_hidden": st.sampled_from([4, 8]),
         "encoder_layers": st.integers(1, 3),
         "bidirectional": st.booleans(),
         "merge": st.sampled_from(["concat", "sum"]),
-        "bridge": st.sampled_from(["zero", "last", "dense", "backward"]),
-        "decoder": st.sampled_from(["initial", "context", "bahdanau", "input_feeding", "over_outputs", "between"]),
+        "bridge": st.sampled_from(list(BRIDGES)),
+        "decoder": st.sampled_from(list(DECODERS)),
         "decoder_hidden": st.sampled_from([4, 8, 16]),
         "decoder_layers": st.integers(1, 3),
-        "score": st.sampled_from(["dot", "scaled_dot", "general", "additive", "multi_head"]),
+        "score": st.sampled_from(list(SCORES)),
         "attention_size": st.sampled_from([4, 6]),
         "coverage": st.booleans(),
         "copy_source": st.booleans(),
-        "readout": st.sampled_from(["linear", "tanh", "maxout", "residual"]),
+        "readout": st.sampled_from(list(READOUTS)),
         "readout_size": st.sampled_from([0, 6, 8]),
         "tie": st.sampled_from(["none", "decoder", "all"]),
         "layer_norm": st.sampled_from(["none", "output", "gates"]),

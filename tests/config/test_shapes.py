@@ -1,14 +1,11 @@
 """What is derived from a model's options, against the network itself."""
 
-from collections.abc import Mapping
-from typing import Any, get_args
-
 import pytest
 import torch
 from variants import Options, variants
 
-from antiphon.config import loading, sections
-from antiphon.config.kinds import BRIDGES, CELLS, DECODERS, READOUTS, SCORES
+from antiphon.config import loading
+from antiphon.config.kinds import CELLS
 from antiphon.config.shapes import shapes
 from antiphon.nn.decoder import StepwiseDecoder
 from antiphon.nn.layers import Recurrent, layer
@@ -16,15 +13,6 @@ from antiphon.nn.model import build
 from antiphon.nn.sru import SRU
 
 SMALL = {"embedding": 6, "encoder_hidden": 4, "decoder_hidden": 8, "attention_size": 6}
-KINDS: list[tuple[Any, Mapping[str, object]]] = [
-    (sections.Cell, CELLS), (sections.DecoderKind, DECODERS), (sections.Score, SCORES),
-    (sections.Readout, READOUTS), (sections.Bridge, BRIDGES),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("option", "kinds"), KINDS)
-def test_the_configuration_knows_every_kind(option: Any, kinds: Mapping[str, object]) -> None:
-    assert get_args(option) == tuple(kinds)
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -27,15 +27,21 @@ class Layer(NamedTuple):
     b: Tensor  # [4 D]
 
 
+class FusedScore(NamedTuple):
+    """What is computed here: e_ti = v_a . tanh(W_a s + k_i), or without them scale s . k_i."""
+
+    W_a: Tensor | None = None  # [A, D]
+    v_a: Tensor | None = None  # [A]
+    scale: float = 1.0
+
+
 class Attending(NamedTuple):
-    """What the decoder attends to, and how: e_ti = v_a . tanh(W_a s + k_i), or scale s . k_i."""
+    """What the decoder attends to, and how."""
 
     keys: Tensor  # [B, S, A]
     h: Tensor  # [B, S, M]
     mask: Tensor  # [B, S]
-    W_a: Tensor | None  # [A, D]
-    v_a: Tensor | None  # [A]
-    scale: float
+    score: FusedScore
 
 
 class Targets(NamedTuple):
@@ -71,9 +77,9 @@ def recurrent_attention(
     Returns:
         states, contexts, readouts and alpha; differentiable in all tensors but the mask and `dropout`.
     """
-    spec = _Spec(cell, attending.scale, len(layers), readout is not None)
+    spec = _Spec(cell, attending.score.scale, len(layers), readout is not None)
     flat = [part for layer in layers for part in layer]
-    keys, h, mask, W_a, v_a, _ = attending
+    keys, h, mask, (W_a, v_a, _) = attending
     W_c, b_c = readout if readout else (None, None)
     with torch.autocast(x.device.type, enabled=False):  # `low` is what x has; the rest is to stay exact
         outputs = _RecurrentAttention.apply(spec, x, keys, h, mask, W_a, v_a, s_0, cell_0, W_c, b_c, dropout, *flat)
