@@ -1,12 +1,12 @@
-"""Raw text to pieces and ids, and back: BPE, unigram, words and characters on Hugging Face `tokenizers`.
+"""Raw text to pieces (subword tokens) and ids, and back: BPE, unigram, words or characters on `tokenizers`.
 
-One JSON document holds everything: normaliser, cutting pattern, vocabulary, decoder. A piece keeps the space before
-it (" dog"), so joining pieces is the inverse of cutting. Texts in scripts with spaces get one more space at their
-start, so that a word is the same piece first in a sentence and later; the decoder takes it away.
+One JSON document holds everything: normaliser, pre-tokenisation pattern, vocabulary, decoder. A piece includes the
+space before it (" dog"), so that joining pieces gives the text back. Texts in scripts with spaces get one more space
+at their start, so that a word is the same piece at the start of a sentence and later; the decoder removes it.
 
-The specials are entries of the vocabulary only. No raw text can become one, because the cutting pattern never leaves
-letters or digits and signs such as "<" in one pre-token: "</s>" in a corpus is cut into "</", "s", ">". The same holds
-for the byte pieces <0x00>..<0xFF>.
+The specials are entries of the vocabulary only. No raw text can become one, because no pre-token has both letters or
+digits and signs such as "<": "</s>" in a corpus is split into "</", "s", ">". The same holds for the byte pieces
+<0x00>..<0xFF>.
 """
 
 import hashlib
@@ -14,10 +14,9 @@ import json
 import random
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, groupby, pairwise
 from typing import Any, NamedTuple
 
 import tokenizers
@@ -38,15 +37,15 @@ UNSPACED = (
     "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 )
 LONGEST = 64  # characters of the longest pre-token; unpunctuated Chinese or Thai would be one "word" a line
-BANK_BITS = 5  # 2 ** 5 different cuts BPE-dropout keeps of one word
-BANK_ENTRIES = 500_000  # cuts kept at a time, so that memory stays flat
+BANK_BITS = 5  # 2 ** 5 different segmentations of a word by BPE-dropout
+BANK_ENTRIES = 500_000  # segmentations kept at a time, so that memory stays flat
 
 
 class Pieces(NamedTuple):
-    """A text in pieces."""
+    """A text split into pieces."""
 
     ids: list[int]
-    pieces: list[str]  # to be read by people: spaces are shown as "▁"
+    pieces: list[str]  # for people: spaces are shown as "▁"
     offsets: list[tuple[int, int]]  # character spans in the raw text, without the space before a word
 
 
@@ -62,7 +61,7 @@ class Tokenizer:
     def train(cls, lines: Iterable[str], options: Text, size: int) -> "Tokenizer":
         """Learn a vocabulary.
 
-        The same lines in the same order give the same JSON. Of a large corpus a random sample is used.
+        The same lines in the same order give the same JSON. A large corpus is sampled at random.
 
         Args:
             lines: raw texts; read once.
@@ -70,7 +69,7 @@ class Tokenizer:
             size: largest number of pieces, specials included; fewer where the text does not have as many.
 
         Raises:
-            UserError: there is no text, a symbol cannot be one, or `size` is too small.
+            UserError: there is no text, a symbol is not allowed, or `size` is too small.
         """
         symbols = _checked_symbols(options)
         normaliser = _normaliser(options)
@@ -107,9 +106,9 @@ class Tokenizer:
             hf = tokenizers.Tokenizer.from_str(text)
         except Exception as e:  # the library raises plain Exception
             raise UserError(f"{origin}: not a tokenizer: {e}; {advice}") from e
-        found = [hf.id_to_token(i) for i in range(len(SPECIALS))]
-        if found != SPECIALS:
-            raise UserError(f"{origin}: ids 0 to 3 are {found}, not {SPECIALS}; {advice}")
+        first = [hf.id_to_token(i) for i in range(len(SPECIALS))]
+        if first != SPECIALS:
+            raise UserError(f"{origin}: ids 0 to 3 are {first}, not {SPECIALS}; {advice}")
         if document.get("added_tokens") or sorted(hf.get_vocab().values()) != list(range(hf.get_vocab_size())):
             raise UserError(f"{origin}: a tokenizer of another program (added tokens or gaps among the ids); {advice}")
         return cls(hf)
@@ -122,7 +121,7 @@ class Tokenizer:
         return self._hf.get_vocab_size()
 
     def encode(self, text: str) -> Pieces:
-        """Cut a text into pieces; no <s> or </s> is added.
+        """Split a text into pieces; no <s> or </s> is added.
 
         Raises:
             UserError: the text is not valid Unicode.
@@ -132,16 +131,17 @@ class Tokenizer:
         return Pieces(encoding.ids, [_shown(piece) for piece in encoding.tokens], spans)
 
     def encode_ids(self, texts: Sequence[str], dropout: float = 0.0, seed: int = 0) -> list[list[int]]:
-        """Cut many texts.
+        """Tokenise many texts.
 
-        BPE-dropout (Provilkov 2020, algorithm 1) is approximated for speed: a word has at most 32 cuts under a seed,
-        and each occurrence takes one of them at random. Both draws depend on the seed and the text alone, so results do
-        not depend on the order of calls, on batches or on processes; equal texts get equal cuts under one seed.
+        BPE-dropout (Provilkov 2020, algorithm 1) is approximated for speed: under one seed a word has at most 32
+        segmentations, and each occurrence gets one of them at random. Random numbers depend on the seed and the text
+        alone, so results do not depend on the order of calls, on batches or on processes; equal texts get equal
+        segmentations under one seed.
 
         Args:
             texts: raw texts.
-            dropout: chance that a merge is skipped; 0: the one best cut.
-            seed: another seed gives other cuts.
+            dropout: chance that a merge is skipped; 0: the one best segmentation.
+            seed: another seed gives other segmentations.
 
         Returns:
             The ids of each text.
@@ -159,8 +159,9 @@ class Tokenizer:
             raise
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Join pieces to text; an unknown piece is written <unk>, the other specials are left out, and bytes that are
-        not UTF-8 become U+FFFD.
+        """Join the pieces of ids to a text.
+
+        An unknown piece is written <unk>, the other specials are left out, and bytes that are not UTF-8 become U+FFFD.
 
         Raises:
             UserError: an id is not in the vocabulary.
@@ -174,7 +175,7 @@ class Tokenizer:
         return self._hf.decode_batch(kept, skip_special_tokens=False)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """The pieces of the ids, to be read by people: spaces are shown as "▁".
+        """The pieces of the ids, for people: spaces are shown as "▁".
 
         Raises:
             UserError: an id is not in the vocabulary.
@@ -182,17 +183,17 @@ class Tokenizer:
         return [_shown(self._hf.id_to_token(i) or "") for i in self._checked(ids)]
 
     def normalised(self, text: str) -> str:
-        """What `decode` gives back for the ids of a text whose characters are all known."""
+        """What `decode` gives for the ids of a text whose characters are all known."""
         changed = self._hf.normalizer.normalize_str(_valid(text))
         back: str = self._hf.decoder.decode(list(changed))  # by character, since "<0x41>" whole would be a byte
         return back
 
     def parts(self, other: "Tokenizer") -> list[list[int]]:
-        """What another vocabulary's pieces are here.
+        """The ids here of another vocabulary's pieces.
 
         Returns:
-            For each of the other's pieces, by id: the id of the same piece here; else the ids of the known pieces that
-            its text is cut into here; none of a special or byte piece that is not here.
+            For each piece of the other, by id: the id of the same piece here; else the ids of the known pieces that its
+            text is split into here; none for a special or byte piece that is not here.
         """
         reserved = {*SPECIALS, *BYTES}
         return [
@@ -201,7 +202,7 @@ class Tokenizer:
         ]
 
     def _known(self, piece: str) -> list[int]:
-        """The known pieces that a piece's text is cut into; as it stands, for it is normalised already."""
+        """The ids of the known pieces that a piece's text, which is normalised already, is split into."""
         words = self._hf.pre_tokenizer.pre_tokenize_str(piece)
         return [token.id for word, _ in words for token in self._hf.model.tokenize(word) if token.id != UNK]
 
@@ -220,7 +221,7 @@ class Tokenizer:
     def _ranks(self) -> dict[tuple[str, str], int]:
         model = json.loads(self.to_json())["model"]
         if model["type"] != "BPE":
-            raise UserError(f"BPE-dropout needs text.kind = 'bpe'; this vocabulary is of the type {model['type']}")
+            raise UserError(f"BPE-dropout needs text.kind = 'bpe'; this vocabulary has the type {model['type']}")
         return {(left, right): rank for rank, (left, right) in enumerate(model["merges"])}
 
     @cached_property
@@ -237,7 +238,7 @@ class Tokenizer:
         for word, _ in words:
             key = (word, choose.getrandbits(BANK_BITS))
             if key not in self._bank:
-                parts = [word] if word in self._symbols else _cut(word, self._ranks, dropout, _generator(seed, *key))
+                parts = [word] if word in self._symbols else _merged(word, self._ranks, dropout, _generator(seed, *key))
                 self._bank[key] = [i for part in parts for i in self._ids_of(part)]
             ids += self._bank[key]
         return ids
@@ -250,8 +251,8 @@ class Tokenizer:
         return [UNK]
 
 
-def _cut(word: str, ranks: dict[tuple[str, str], int], dropout: float, generator: random.Random) -> list[str]:
-    """Cut a word by its merges, each of which is skipped with probability `dropout` (Provilkov 2020, algorithm 1)."""
+def _merged(word: str, ranks: dict[tuple[str, str], int], dropout: float, generator: random.Random) -> list[str]:
+    """Merge a word's characters; each merge is skipped with probability `dropout` (Provilkov 2020, algorithm 1)."""
     parts = list(word)
     while True:
         pairs = enumerate(pairwise(parts))
@@ -263,7 +264,7 @@ def _cut(word: str, ranks: dict[tuple[str, str], int], dropout: float, generator
 
 
 def _generator(*key: object) -> random.Random:
-    """Random numbers that depend on the key alone, on every machine (Python's own `hash` differs by process)."""
+    """Random numbers that depend on the key alone, on every computer (Python's own `hash` differs by process)."""
     digest = hashlib.blake2b("\0".join(map(str, key)).encode(), digest_size=8).digest()
     return random.Random(int.from_bytes(digest))
 
@@ -284,35 +285,59 @@ def _shown(piece: str) -> str:
 
 
 def _spans(text: str, pieces: list[str], offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans without the space before a word; the bytes of one character share its span.
+    """The characters of the raw text that each piece stands for, from the offsets that the library gives."""
+    spans = _by_character(pieces, offsets)
+    spans = _without_spaces(text, pieces, spans)
+    return _with_marks(text, spans, offsets)
 
-    The unigram model gives a whole run of unknown characters as one span, which is told apart by UTF-8's first bytes.
-    Normalisation leaves out the accents that it joins to a letter; they belong to the piece before them.
+
+def _by_character(pieces: list[str], offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Give a byte piece the span of its own character.
+
+    The unigram model gives a run of unknown characters as one span. In UTF-8 each byte but a continuation byte
+    (0x80..0xBF) begins a character.
     """
     spans = []
-    run, seen = (-1, -1), 0  # the run of byte pieces with one span, and its characters so far
-    first = Counter(span for piece, span in zip(pieces, offsets, strict=True) if _byte(piece) & 0xC0 != 0x80)
-    for piece, (start, end) in zip(pieces, offsets, strict=True):
-        byte = _byte(piece)
-        if byte >= 0 and end - start > 1 and first[start, end] == end - start:
-            seen = 0 if run != (start, end) else seen + (byte & 0xC0 != 0x80)
-            run = (start, end)
-            spans.append((start + seen, start + seen + 1))
+    for (start, end), group in groupby(zip(pieces, offsets, strict=True), key=lambda pair: pair[1]):
+        run = [piece for piece, _ in group]
+        begins = [not _continues(piece) for piece in run]
+        if end - start > 1 and all(map(_is_byte, run)) and sum(begins) == end - start:
+            characters = [start + count - 1 for count in accumulate(begins)]
+            spans += [(character, character + 1) for character in characters]
         else:
-            spans.append((start + (piece[0] == " " and end - start > 1 and text[start].isspace()), end))
-    following = len(text)
-    for i, (start, end) in reversed(list(enumerate(spans))):
-        stop = end
-        while stop < following and unicodedata.combining(text[stop]):
-            stop += 1
-        spans[i] = (start, stop) if end > start else (start, end)
-        following = offsets[i][0] if i and offsets[i] != offsets[i - 1] else following
+            spans += [(start, end)] * len(run)
     return spans
 
 
-def _byte(piece: str) -> int:
-    """The value of a byte piece; -1 for any other piece."""
-    return int(piece[3:5], 16) if len(piece) == 6 and piece.startswith("<0x") else -1
+def _without_spaces(text: str, pieces: list[str], spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Leave out the space before a word, which the piece holds."""
+    return [
+        (start + 1 if piece[0] == " " and end - start > 1 and text[start].isspace() else start, end)
+        for piece, (start, end) in zip(pieces, spans, strict=True)
+    ]
+
+
+def _with_marks(text: str, spans: list[tuple[int, int]], offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Add the accents that normalisation joined to a letter, or removed, to the piece before them."""
+    extended = list(spans)
+    following = len(text)  # where the next piece begins
+    for i, (start, end) in reversed(list(enumerate(spans))):
+        if end > start:
+            while end < following and unicodedata.combining(text[end]):
+                end += 1
+            extended[i] = start, end
+        if i and offsets[i - 1] != offsets[i]:
+            following = offsets[i][0]
+    return extended
+
+
+def _is_byte(piece: str) -> bool:
+    return len(piece) == 6 and piece.startswith("<0x")
+
+
+def _continues(piece: str) -> bool:
+    """The piece is a byte that continues a character of UTF-8."""
+    return _is_byte(piece) and int(piece[3:5], 16) & 0xC0 == 0x80
 
 
 def _checked_symbols(options: Text) -> list[str]:
@@ -320,16 +345,16 @@ def _checked_symbols(options: Text) -> list[str]:
     for symbol in symbols:
         if len(symbol) < 2 or re.search(r"\s|\0", symbol) or not re.match(r"[^\w\s]", symbol):
             raise UserError(
-                f"text.symbols: '{symbol}' must have two characters or more, begin with a sign and hold no space, "
+                f"text.symbols: '{symbol}' must have at least two characters, begin with a sign and contain no space, "
                 "such as <2de>"
             )
         if symbol in SPECIALS or symbol in BYTES:
-            raise UserError(f"text.symbols: '{symbol}' is a piece already; choose another name")
+            raise UserError(f"text.symbols: '{symbol}' is a special piece already; choose another name")
         changed = _normaliser(options).normalize_str(_valid(symbol))
         if changed != symbol:
             raise UserError(
                 f"text.symbols: '{symbol}' is changed to '{changed.strip()}' by text.normalise or text.lowercase; "
-                "write it so that it stays as it is"
+                "choose one that does not change"
             )
     return symbols
 
@@ -368,7 +393,7 @@ def _decoder(kind: str, symbols: list[str], with_bytes: bool) -> Any:
 def _tensorflow(symbols: list[str]) -> list[Any]:
     """The standardisation of TensorFlow's translation tutorial, which leaves symbols alone.
 
-    Runs of spaces become one, since the tutorial then cuts at them.
+    Runs of spaces become one, since the tutorial then splits at them.
     """
     inside = [f"(?<={re.escape(s[:k])}){re.escape(s[k:])}" for s in symbols for k in range(len(s))]
     outside = f"(?!{'|'.join(inside)})" if inside else ""
@@ -383,9 +408,9 @@ def _tensorflow(symbols: list[str]) -> list[Any]:
 
 
 def _pattern(kind: str, symbols: list[str]) -> str:
-    """What is cut apart before pieces are learnt; every character belongs to exactly one match.
+    """The pattern of pre-tokens, which no piece extends beyond; every character belongs to exactly one match.
 
-    Digits stand alone, without the space before them: a number is then spelt the same everywhere, none is rare, and a
+    Digits are separate, without the space before them: a number is then spelt the same everywhere, none is rare, and a
     model can copy it. Words of the kind `word` are whole numbers, single signs and single characters of scripts
     without spaces.
     """
