@@ -131,6 +131,11 @@ def test_characters_beyond_the_vocabulary_become_bytes(kind: str) -> None:
     assert all(tokenizer.decode(ids) == line for line, ids in zip(lines, tokenizer.encode_ids(lines), strict=True))
 
 
+@pytest.mark.parametrize("kind", ["bpe", "unigram", "word", "char"])
+def test_a_size_beyond_all_pieces_is_harmless(kind: str) -> None:
+    assert train(TEXTS, kind, 10**11).to_json() == train(TEXTS, kind, 10**6).to_json()
+
+
 @pytest.mark.parametrize(("kind", "size"), [("bpe", 270), ("unigram", 100), ("word", 4), ("char", 4)])
 def test_a_size_too_small_is_refused(kind: str, size: int) -> None:
     with pytest.raises(UserError, match=rf"text\.size = {size} is too small"):
