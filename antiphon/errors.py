@@ -11,6 +11,10 @@ class UserError(Exception):
     """
 
 
+class ReportedElsewhere(UserError):
+    """An error that another process of the same command reports; this one ends without a word."""
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """A hint that names the known word closest to a misspelt one.
 

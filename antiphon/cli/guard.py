@@ -8,7 +8,7 @@ from typing import NoReturn, ParamSpec
 
 import typer
 
-from antiphon.errors import UserError
+from antiphon.errors import ReportedElsewhere, UserError
 from antiphon.files import reason
 
 P = ParamSpec("P")
@@ -26,6 +26,8 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
             sys.stdout.flush()
+        except ReportedElsewhere:
+            raise typer.Exit from None
         except UserError as e:
             _fail(str(e))
         except BrokenPipeError:  # such as `| head`, which reads no more

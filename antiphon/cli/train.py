@@ -6,20 +6,23 @@ Modules are imported where they are used, so that help and mistakes are answered
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import typer
 
 from antiphon.cli import flags
 from antiphon.cli.output import to_json
 from antiphon.cli.program import command, first, given, typed
-from antiphon.errors import UserError
+from antiphon.errors import ReportedElsewhere, UserError
+from antiphon.words import counted
 
 if TYPE_CHECKING:
     from antiphon.config.sections import Config
+    from antiphon.progress import Reporter
 
 
 @command
@@ -47,26 +50,21 @@ def train(
       antiphon train --train more.tsv --from model --out tuned
       torchrun --nproc-per-node 2 -m antiphon.cli train --train big.tsv --out model
     """
-    config = _config(train, valid, source, target, preset, files, sets, start)
-    if not config.data.train:
-        raise UserError("no training data: name a corpus, such as --train pairs.tsv or --train text.en,text.de")
-    from antiphon.config.loading import preset_for
-    from antiphon.data.prepare import count
     from antiphon.progress import Reporter
-    from antiphon.training import loop as training
-    from antiphon.training.run import claimed
 
-    if "WORLD_SIZE" in os.environ and any(spec.startswith("-") for spec in config.data.train + config.data.valid):
-        raise UserError("standard input cannot be shared among processes; write it to a file first")
     reporter = Reporter(quiet)
     reporter.console.quiet = not first()
-    with reporter, claimed(out) if first() else nullcontext():
-        if not config.preset and not config.train.start:
-            pairs = count(out / "run" / "data", config.data)
-            chosen = preset_for(pairs)
-            reporter.say(f"preset {chosen}, chosen for {pairs:,} training pairs; --preset takes another")
-            config = _config(train, valid, source, target, chosen, files, sets)
-        training.train(config, out, typed(), reporter)
+    load = _loader(train, valid, source, target, files, sets, start)
+    with _alike():
+        config = load(preset)
+        _check_train(config)
+        if "WORLD_SIZE" in os.environ and _reads_stdin(config):
+            raise UserError("standard input cannot be shared among processes; write it to a file first")
+    from antiphon.training import loop as training
+
+    with reporter:
+        with_preset = partial(_with_preset, load=load, reporter=reporter, folder=out / "run" / "data")
+        training.train(config, out, typed(), reporter, setup=with_preset)
         reporter.say(
             f"next: antiphon generate {shlex.quote(str(out))} < texts.txt\n"
             f"      antiphon evaluate {shlex.quote(str(out))} --data test.tsv"
@@ -95,17 +93,18 @@ def check(
       antiphon check --train train.tsv --valid valid.tsv --test test.en,test.de
       antiphon check --train pairs.tsv --preset base --set text.size=32000 --json
     """
-    from antiphon.config.loading import preset_for
     from antiphon.data import check
     from antiphon.progress import Reporter
 
-    config = _config(train, valid, source, target, preset, files, sets)
+    load = _loader(train, valid, source, target, files, sets)
+    config = load(preset)
     data = config.data
     if not (data.train or data.valid or test):
-        raise UserError("nothing to look at: name a corpus, such as --train pairs.tsv")
-    if not (config.preset or config.train.start or any(spec.startswith("-") for spec in data.train)):
-        config = _config(train, valid, source, target, preset_for(_count(config)), files, sets)
+        raise UserError("nothing to check: name a corpus, such as --train pairs.tsv")
     with Reporter() as reporter:
+        if data.train and not _reads_stdin(config):
+            with suppress(UserError):  # the report says what is wrong
+                config = _with_preset(config, load, reporter.without_messages())
         report = check.inspect(
             data.train, data.valid, test or (), data.source, data.target, config,
             lambda done: reporter.show("reading", done, None) if reporter.moving else None,
@@ -142,25 +141,22 @@ def tune(
       antiphon tune --train pairs.tsv --vary model.dropout_output=0.0..0.5 --trials 30 --minutes 5 --out study
       antiphon train --config study/best.toml --out model
     """
-    from antiphon.config.loading import preset_for
     from antiphon.progress import Reporter
     from antiphon.training import tune as tuning
 
-    config = _config(train, valid, source, target, preset, files, sets, start)
-    if not config.data.train:
-        raise UserError("no training data: name a corpus, such as --train pairs.tsv")
-    if any(spec.startswith("-") for spec in config.data.train + config.data.valid):
+    load = _loader(train, valid, source, target, files, sets, start)
+    config = load(preset)
+    _check_train(config)
+    if _reads_stdin(config):
         raise UserError("standard input can be read once, and every trial reads; write it to a file first")
-    if not config.preset and not config.train.start:
-        preset = preset_for(_count(config))
     limit = [] if minutes is None else [f"train.minutes={minutes}"]
-
-    def load(more: Sequence[str], limited: bool) -> "Config":
-        every = [*(sets or ()), *(limit if limited else ()), *more]
-        return _config(train, valid, source, target, preset, files, every, start)
-
     with Reporter(quiet) as reporter:
-        for line in tuning.tune(load, vary, trials, out, typed(), reporter):
+        chosen = _with_preset(config, load, reporter).preset
+
+        def load_trial(more: Sequence[str], limited: bool) -> "Config":
+            return load(chosen, [*(limit if limited else ()), *more])
+
+        for line in tuning.tune(load_trial, vary, trials, out, typed(), reporter):
             print(line, flush=True)
 
 
@@ -246,23 +242,28 @@ def demo(
     """
     from antiphon.demo import demo as demonstration
     from antiphon.progress import Reporter
-    from antiphon.training.run import claimed
 
-    with Reporter(quiet) as reporter, claimed(out):
+    with Reporter(quiet) as reporter:
         for line in demonstration.run(out, sets or (), typed(), reporter):
             print(line, flush=True)
 
 
-def _config(
+class _Load(Protocol):
+    """Builds the configuration that a command's flags ask for."""
+
+    def __call__(self, preset: str, more: Sequence[str] = ()) -> "Config":
+        """The configuration with this preset, and with more `section.key=value` over all others."""
+
+
+def _loader(
     train: Sequence[str] | None,
     valid: Sequence[str] | None,
     source: str | None,
     target: str | None,
-    preset: str,
     files: Iterable[Path] | None,
-    sets: Iterable[str] | None,
+    sets: Sequence[str] | None,
     start: Path | None = None,
-) -> "Config":
+) -> _Load:
     from antiphon.config import loading
 
     def started(model: str) -> "Config":
@@ -270,17 +271,52 @@ def _config(
 
         return warm_start.options(model)
 
-    data = given(train=train or None, valid=valid or None, source=source, target=target)
-    begun = given(start=None if start is None else str(start))
-    return loading.load(preset, files or (), sets or (), {"data": data, "train": begun}, started)
+    over = {
+        "data": given(train=train or None, valid=valid or None, source=source, target=target),
+        "train": given(start=None if start is None else str(start)),
+    }
+
+    def load(preset: str, more: Sequence[str] = ()) -> "Config":
+        return loading.load(preset, files or (), [*(sets or ()), *more], over, started)
+
+    return load
 
 
-def _count(config: "Config") -> int:
-    """Training pairs; what is wrong with them is not asked yet."""
-    from antiphon.data.corpus import records
+def _with_preset(config: "Config", load: _Load, reporter: "Reporter", folder: Path | None = None) -> "Config":
+    """The configuration with the preset that suits its number of training pairs, where none is named.
 
-    count = 0
-    for spec in config.data.train:
-        with suppress(UserError):
-            count += sum(1 for _ in records(spec, config.data.source, config.data.target))
-    return count
+    Args:
+        config: without that preset.
+        load: builds it with a preset.
+        reporter: where the choice is reported.
+        folder: where a training keeps its prepared data; None: the corpora are read.
+    """
+    if config.preset or config.train.start:
+        return config
+    from antiphon.config.loading import preset_for
+    from antiphon.data.prepare import count
+
+    pairs = count(config.data, folder)
+    preset = preset_for(pairs)
+    reporter.say(f"preset {preset}, chosen for {counted(pairs, 'training pair')}; --preset names another")
+    return load(preset)
+
+
+def _check_train(config: "Config") -> None:
+    if not config.data.train:
+        raise UserError("no training data: name a corpus, such as --train pairs.tsv or --train text.en,text.de")
+
+
+def _reads_stdin(config: "Config") -> bool:
+    return any(spec.startswith("-") for spec in config.data.train + config.data.valid)
+
+
+@contextmanager
+def _alike() -> Iterator[None]:
+    """Let the first process alone report an error that all processes of a training meet alike."""
+    try:
+        yield
+    except UserError as e:
+        if first():
+            raise
+        raise ReportedElsewhere(str(e)) from e

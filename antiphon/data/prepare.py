@@ -86,11 +86,13 @@ def prepare(
     return _load(folder, state)
 
 
-def count(folder: Path, data: Data) -> int:
-    """Number of training pairs, read from the corpora unless the folder is prepared.
+def count(data: Data, folder: Path | None = None) -> int:
+    """Number of training pairs, read from the corpora unless they are prepared in the folder.
 
-    Standard input is kept in the folder, as `prepare` does, so that it can be read again.
+    Standard input needs a folder: it is kept there, as `prepare` does, so that it can be read again.
     """
+    if folder is None:
+        return sum(1 for _ in _read(data, "train"))
     state = _read_state(folder)
     if state is not None:
         return int(state["pairs"])

@@ -80,10 +80,10 @@ def pairs(split: Split, count: int = 0, seed: int = 1) -> list[Pair]:
         ValueError: the split has fewer days than `count`.
     """
     count = count or COUNTS[split]
-    found = list(islice(_draw(split, seed), count))
-    if len(found) < count:
-        raise ValueError(f"the split '{split}' has only {len(found)} pairs of different days, not {count}")
-    return found
+    chosen = list(islice(_generate(split, seed), count))
+    if len(chosen) < count:
+        raise ValueError(f"the split '{split}' has only {len(chosen)} pairs of different days, not {count}")
+    return chosen
 
 
 def write(folder: Path, seed: int = 1) -> None:
@@ -93,7 +93,7 @@ def write(folder: Path, seed: int = 1) -> None:
         (folder / f"{split}.tsv").write_text(text, encoding="utf-8", newline="\n")
 
 
-def _draw(split: Split, seed: int) -> Iterator[Pair]:
+def _generate(split: Split, seed: int) -> Iterator[Pair]:
     random = Random(f"{split} {seed}")
     days = _days(split)
     random.shuffle(days)

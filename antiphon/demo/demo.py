@@ -7,9 +7,9 @@ on.
 import json
 import platform
 import shlex
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ from antiphon.config import loading, sections
 from antiphon.data.corpus import Pair, read
 from antiphon.demo import dates
 from antiphon.evaluation import metrics, plots
+from antiphon.files import whole_folder, write
 from antiphon.progress import Reporter
 from antiphon.result import Result
 from antiphon.seq2seq import Seq2Seq
 from antiphon.training.loop import Outcome, train
-from antiphon.training.run import claim
 from antiphon.version import __version__
 
 SPLITS = {"test": "unseen dates", "unseen_pairs": "unseen language pairs"}
@@ -30,7 +30,7 @@ PICTURE, RESULTS = "attention.png", "results.json"
 
 
 def run(out: Path, sets: Iterable[str], command: str, reporter: Reporter) -> Iterator[str]:
-    """Train the demo's model, or find it trained, and show what it can do.
+    """Train the demo's model, unless it is trained, and show what it can do.
 
     Args:
         out: the model folder; `data/`, `attention.png` and `results.json` are put beside the model.
@@ -42,21 +42,20 @@ def run(out: Path, sets: Iterable[str], command: str, reporter: Reporter) -> Ite
         The lines to print: scores, examples, and what to type next.
 
     Raises:
-        UserError: as `train.train`.
+        UserError: as `training.loop.train`.
     """
     data = out / "run" / "dates"
     corpora = {"train": [str(data / "train.tsv")], "valid": [str(data / "valid.tsv")]}
     options = loading.load("demo", sets=sets, over={"data": corpora, "text": {"symbols": dates.symbols()}})
-    _write_data(out, data)
-    outcome = train(options, out, command, reporter)
+    outcome = train(options, out, command, reporter, setup=partial(_with_data, data))
     model = Seq2Seq.load(out, options.train.device, options.train.threads)
     tests = {name: list(read(str(data / f"{name}.tsv"))) for name in SPLITS}
     outputs = {name: _generate(model, pairs, reporter, SPLITS[name]) for name, pairs in tests.items()}
     scores = {name: _score(tests[name], outputs[name]) for name in SPLITS}
     yield ""
     yield f"{'':24}  pairs  exactly right"
-    for name, found in scores.items():
-        yield f"{SPLITS[name]:24}  {len(tests[name]):5,}  {found.value:11.1f} %"
+    for name, score in scores.items():
+        yield f"{SPLITS[name]:24}  {len(tests[name]):5,}  {score.value:11.1f} %"
     yield f"trained in {outcome.minutes * 60:.0f} seconds, {outcome.updates:,} updates"
     yield ""
     yield from _examples(tests["test"], outputs["test"])
@@ -65,17 +64,12 @@ def run(out: Path, sets: Iterable[str], command: str, reporter: Reporter) -> Ite
     yield from _next(out, tests["test"][0])
 
 
-def _write_data(out: Path, data: Path) -> None:
+def _with_data(data: Path, options: sections.Config) -> sections.Config:
     """Write the data, all files or none, unless they are there."""
-    claim(out)
     if not data.is_dir():
-        unfinished = data.with_name("dates.unfinished")
-        unfinished.mkdir(exist_ok=True)
-        try:
+        with whole_folder(data) as unfinished:
             dates.write(unfinished)
-            unfinished.rename(data)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+    return options
 
 
 def _generate(model: Seq2Seq, pairs: list[Pair], reporter: Reporter, stage: str) -> list[Result]:
@@ -123,9 +117,7 @@ def _write_results(
         "versions": {"antiphon": __version__, "python": platform.python_version()}
         | {name: version(name) for name in ("torch", "babel", "numpy", "tokenizers")},
     }
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8", newline="\n")
-    unfinished.replace(path)
+    write(path, json.dumps(results, ensure_ascii=False, indent=1) + "\n")
 
 
 def _next(out: Path, pair: Pair) -> Iterator[str]:

@@ -1,15 +1,12 @@
-"""What a run needs to go on, in one file that is written whole or not at all.
+"""Everything that is needed to resume a run, in one file that is written whole or not at all.
 
-A checkpoint is a safetensors file: tensors by name, and one JSON document in its header. It is written under a
-temporary name, flushed to the disk, then renamed, so a file of the right name is always whole; should the disk still
-have lost part of one, the newest readable one is taken.
+A checkpoint is a safetensors file: tensors by name, and one JSON document in its header. Should the disk have lost part
+of one, the newest readable one is used.
 """
 
 import json
-import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +14,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from antiphon.data.store import FULL
 from antiphon.errors import UserError
+from antiphon.files import told, whole_path
 
 KEEP = 2  # the newest, and one to fall back on
 NAME = re.compile(r"update-(\d+)\.safetensors")
+LEFT = ".update-*"  # what a killed run may have left
 
 
 def save(folder: Path, update: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Path:
@@ -37,21 +35,17 @@ def save(folder: Path, update: int, tensors: Mapping[str, Tensor], state: Mappin
         UserError: the disk is full or cannot be written; the checkpoints before stay as they are.
     """
     path = folder / f"update-{update:09d}.safetensors"
-    partial = folder / "unfinished.partial"  # one name, so that a killed run's is written over
-    try:
+    with told(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.contiguous() for k, v in tensors.items()}, partial, {"state": json.dumps(state)})
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except (OSError, SafetensorError) as e:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        number = re.search(r"os error (\d+)", str(e))  # safetensors gives it in words
-        full = (int(number[1]) if number else getattr(e, "errno", None)) in FULL
-        what = "the disk is full; make room and run the same command again" if full else str(e)
-        raise UserError(f"{path}: the checkpoint cannot be written: {what}") from e
-    for old in _found(folder)[KEEP:]:
+        for old in folder.glob(LEFT):
+            old.unlink(missing_ok=True)
+    with whole_path(path) as unfinished:
+        try:
+            save_file({k: v.contiguous() for k, v in tensors.items()}, unfinished, {"state": json.dumps(state)})
+        except SafetensorError as e:
+            number = re.search(r"os error (\d+)", str(e))  # the system's errors come in words
+            raise OSError(int(number[1]) if number else 0, str(e)) from e
+    for old in _newest_first(folder)[KEEP:]:
         old.unlink(missing_ok=True)
     return path
 
@@ -62,9 +56,8 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     Raises:
         UserError: there are checkpoints, but none can be read.
     """
-    found = _found(folder)
     problems = []
-    for path in found:
+    for path in _newest_first(folder):
         try:
             with safe_open(path, "pt") as file:
                 state = json.loads(file.metadata()["state"])
@@ -79,8 +72,7 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     return None
 
 
-def _found(folder: Path) -> list[Path]:
-    """Checkpoints, newest first."""
+def _newest_first(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted((p for p in folder.iterdir() if NAME.fullmatch(p.name)), reverse=True)

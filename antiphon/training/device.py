@@ -1,26 +1,28 @@
-"""What a training runs on: device, precision, threads, and the other processes of the same run."""
+"""What a training runs on: the device and its precision, and the other processes of the same training."""
 
 import atexit
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor, autocast, nn
+from torch import device as TorchDevice
 
 from antiphon.config.sections import Train
-from antiphon.errors import UserError
+from antiphon.errors import ReportedElsewhere, UserError
 
 
 @dataclass(frozen=True)
-class Machine:
+class Device:
     """This process's device and precision, and its place among the processes that train together."""
 
-    device: torch.device
+    torch: TorchDevice
     bfloat16: bool
     rank: int
     world: int
@@ -30,21 +32,23 @@ class Machine:
         """Whether this process writes files and messages for all."""
         return self.rank == 0
 
-    def products(self) -> torch.autocast:
-        """A context in which matrix products run in this machine's precision."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16)
+    def products(self) -> autocast:
+        """A context in which matrix products run in this device's precision."""
+        return autocast(self.torch.type, dtype=torch.bfloat16, enabled=self.bfloat16)
 
     def wait(self) -> None:
         """Wait for the other processes."""
         if self.world > 1:
-            dist.barrier()
+            with _connected():
+                dist.barrier()
 
     def total(self, values: Tensor) -> Tensor:
         """The sum of a small tensor over all processes."""
         if self.world == 1:
             return values
-        summed = values.to(self.device)
-        dist.all_reduce(summed)
+        summed = values.to(self.torch)
+        with _connected():
+            dist.all_reduce(summed)
         return summed.cpu()
 
     def total_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -52,36 +56,57 @@ class Machine:
         if self.world > 1:
             grads = [p.grad for p in parameters if p.grad is not None]
             flat = torch.cat([g.flatten() for g in grads])
-            dist.all_reduce(flat)
+            with _connected():
+                dist.all_reduce(flat)
             for grad, part in zip(grads, torch.split(flat, [g.numel() for g in grads]), strict=True):
                 grad.copy_(part.view_as(grad))
 
     def share(self, value: Any) -> Any:
-        """What the first process has, given to all."""
+        """Give the first process's value to all."""
         box = [value]
         if self.world > 1:
-            dist.broadcast_object_list(box, src=0)
+            with _connected():
+                dist.broadcast_object_list(box, src=0)
         return box[0]
+
+    def once(self, work: Callable[[], Any]) -> Any:
+        """Do something in the first process alone, and give its result to all.
+
+        Raises:
+            UserError: the first process was refused; in the others it is a `ReportedElsewhere`.
+        """
+        result, refused = None, ""
+        if self.first:
+            try:
+                result = work()
+            except UserError as e:
+                self.share((None, str(e)))
+                raise
+        result, refused = self.share((result, refused))
+        if refused:
+            raise ReportedElsewhere(refused)
+        return result
 
     def gather(self, value: Tensor) -> list[Tensor]:
         """Every process's tensor, in order of rank, in all of them."""
         if self.world == 1:
             return [value]
         parts = [torch.empty_like(value) for _ in range(self.world)]
-        dist.all_gather(parts, value)
+        with _connected():
+            dist.all_gather(parts, value)
         return parts
 
 
-def machine(options: Train) -> Machine:
+def open_device(options: Train) -> Device:
     """Find the device, precision and processes that a run asks for, and set the number of threads.
 
-    Under `torchrun` the processes join here; each must be given the same options.
+    Under `torchrun` the processes join here; each must be started with the same options.
 
     Raises:
-        UserError: the device is not there.
+        UserError: the device cannot be used.
     """
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    device = find_device(options.device, int(os.environ.get("LOCAL_RANK", "0")))
+    device = torch_device(options.device, int(os.environ.get("LOCAL_RANK", "0")))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     torch.set_num_threads(options.threads or max(1, cores // local))
@@ -91,16 +116,22 @@ def machine(options: Train) -> Machine:
         # The others wait while the first prepares a large corpus; torchrun ends them if it fails.
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=7))
         atexit.register(dist.destroy_process_group)  # its threads must end before the interpreter does
-    bfloat16 = options.precision == "bfloat16" or (options.precision == "auto" and _fast_bfloat16(device))
-    return Machine(device, bfloat16, rank, world)
+    bfloat16 = options.precision == "bfloat16" or (options.precision == "auto" and has_fast_bfloat16(device))
+    return Device(device, bfloat16, rank, world)
 
 
-def find_device(name: str, local_rank: int = 0) -> torch.device:
-    """`auto`: a GPU if PyTorch can use one, else the processor. `auto` and `cuda` give each process its own GPU."""
+def torch_device(name: str, local_rank: int = 0) -> TorchDevice:
+    """The device of a name: `auto` is a GPU if PyTorch can use one, else the processor.
+
+    `auto` and `cuda` give each process of a machine its own GPU.
+
+    Raises:
+        UserError: it cannot be used.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device("cuda", local_rank) if name == "cuda" else torch.device(name)
+        device = TorchDevice("cuda", local_rank) if name == "cuda" else TorchDevice(name)
         torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as e:
         why = str(e).partition(". ")[0].splitlines()[0]
@@ -108,7 +139,7 @@ def find_device(name: str, local_rank: int = 0) -> torch.device:
     return device
 
 
-def _fast_bfloat16(device: torch.device) -> bool:
+def has_fast_bfloat16(device: TorchDevice) -> bool:
     """Whether bfloat16 products are faster than float32's: AMX or AVX-512 BF16 on processors, Ampere on GPUs."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
@@ -124,3 +155,14 @@ def processor() -> str:
     except OSError:
         names = []
     return names[0] if names else platform.processor() or platform.machine()
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Report the end of another process of the training, which gloo says in its own terms."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as e:
+        raise UserError(f"another process of this training has ended, so this one ends too ({e})") from e

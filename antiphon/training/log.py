@@ -9,22 +9,25 @@ from typing import Any
 
 
 class Log:
-    """Values by update, in `log.jsonl` and, if wanted and installed, in `tensorboard/`.
+    """Values by update, in `log.jsonl` and, if asked for and installed, in `tensorboard/`; open inside `with`.
 
-    A continued run cuts the log back to its checkpoint, so no update stands in it twice.
+    A resumed run cuts the log back to its checkpoint, so that no update is in it twice.
     """
 
     def __init__(self, folder: Path, length: int, update: int, tensorboard: bool, writes: bool) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            folder: where the files go; made if missing.
+            length: bytes of an earlier log that stay.
+            update: the update that they end with.
+            tensorboard: write TensorBoard's files too.
+            writes: whether this process writes at all.
+        """
+        self.folder, self.length, self.update = folder, length, update
+        self.tensorboard, self.writes = tensorboard, writes
         self._file: Any = None
         self._board: Any = None
-        if not writes:
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / "log.jsonl").open("a", encoding="utf-8", newline="\n")
-        self._file.truncate(min(length, self._file.tell()))
-        self._file.seek(0, os.SEEK_END)
-        if tensorboard:
-            self._board = _board(folder / "tensorboard", update)
 
     def write(self, update: int, values: Mapping[str, float]) -> None:
         """Log some values of an update; what is not a number, such as a loss that overflowed, is null in JSON."""
@@ -46,6 +49,14 @@ class Log:
         return int(self._file.tell())
 
     def __enter__(self) -> "Log":
+        """Open the files, behind what an earlier part of the run has written."""
+        if self.writes:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._file = (self.folder / "log.jsonl").open("a", encoding="utf-8", newline="\n")
+            self._file.truncate(min(self.length, self._file.tell()))
+            self._file.seek(0, os.SEEK_END)
+            if self.tensorboard:
+                self._board = _board(self.folder / "tensorboard", self.update)
         return self
 
     def __exit__(self, *error: object) -> None:

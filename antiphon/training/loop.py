@@ -1,9 +1,9 @@
 """Training: one visible loop.
 
-    prepare the data -> build the model, or go on from a checkpoint -> update, validate, keep the best -> a model folder
+    prepare the data -> build the model, or resume a checkpoint -> update, validate, keep the best -> a model folder
 
 A run lives in its output folder: `run/` holds the prepared data, checkpoints, the log and TensorBoard's files, and the
-folder itself is the model, the best one so far. The same command continues a run that was stopped, however it was
+folder itself is the model, the best one so far. The same command resumes a run that was stopped, however it was
 stopped, and ends with the same weights, bit for bit on a processor with the same number of threads.
 """
 
@@ -20,11 +20,11 @@ from antiphon.config.sections import Config
 from antiphon.data.batches import Rows
 from antiphon.errors import UserError
 from antiphon.evaluation import metrics
-from antiphon.nn.fused import native
 from antiphon.nn.model import shifted
-from antiphon.progress import Reporter, clock
+from antiphon.progress import Reporter
+from antiphon.training.messages import say_end, say_finished, say_start, say_validation, show
 from antiphon.training.optim import Weights, copied, learning_rate, put
-from antiphon.training.run import Run, State, Watch
+from antiphon.training.run import Run, Setup, State, Watch, open_run
 from antiphon.training.validate import Validation
 from antiphon.version import __version__
 
@@ -48,42 +48,48 @@ class Outcome:
 
 
 def train(
-    config: Config, out: Path, command: str = "", reporter: Reporter | None = None, watch: Watch | None = None
+    config: Config,
+    out: Path,
+    command: str = "",
+    reporter: Reporter | None = None,
+    watch: Watch | None = None,
+    setup: Setup | None = None,
 ) -> Outcome:
-    """Train a model, or go on with a training that was stopped.
+    """Train a model, or resume a training that was stopped.
 
     Args:
         config: the run.
-        out: the model folder to make; what the run needs to go on is kept in its `run/`.
+        out: the model folder to make; what is needed to resume the run is kept in its `run/`.
         command: the command that does this, for the model's card.
         reporter: where progress goes.
-        watch: called after each validation that has a score, with the score; says why to stop, or nothing to go on.
+        watch: called after each validation that has a score, with the score; says why to stop, or nothing to continue.
+        setup: called with `config` in the first process, once `out` is claimed and before the data are prepared; may
+            write what they are made of below `out`, and returns the configuration to train with.
 
     Returns:
         How the training ended; the model is in `out`.
 
     Raises:
         UserError: bad data, a folder of something else, options other than the stopped run's, a full disk, or a
-            training that has lost its way (no finite gradients).
+            training that diverges (no finite gradients).
     """
     reporter = reporter or Reporter()
-    run = Run(config, out, command, reporter, watch)
+    run = open_run(config, out, command, reporter, watch, setup)
     state = run.state
-    if state.finished and (reason := _over(run)):
-        if run.machine.first:
-            more = "" if config.train.schedule == "cosine" else "; to go on with it, raise that limit"
-            reporter.say(f"{out}: this training is finished ({reason}){more}")
+    if state.finished and (reason := end_reason(run)):
+        say_finished(run, reason)
         return _outcome(run, reason)
-    _say_start(run)
+    say_start(run)
+    state.finished = False
     tally = Tally()
-    with run.begin(), reporter:
-        while not (reason := _over(run)):
+    with run.log, reporter:
+        while not (reason := end_reason(run)):
             began = time.monotonic()
-            update = _update(run)
-            tally.add(update, time.monotonic() - began)
-            _show(run, tally)
+            done = update(run)
+            tally.add(done, time.monotonic() - began)
+            show(run, tally.loss, tally.speed)
             if state.update % LOG_EVERY == 0:
-                run.log.write(state.update, {"epoch": run.epochs, **tally.values(update)})
+                run.log.write(state.update, {"epoch": run.epochs, **tally.values(done)})
                 tally = Tally()
             if _validation_due(run):
                 _validate(run)
@@ -93,8 +99,8 @@ def train(
             _validate(run, last=True)
         state.finished = True
         run.checkpoint()
-        run.machine.wait()  # a process that ends while another still writes can break the group
-    _say_end(run, reason)
+        run.device.wait()  # a process that ends while another still writes can break the group
+    say_end(run, reason)
     return _outcome(run, reason)
 
 
@@ -116,7 +122,7 @@ class Tally:
         self.nll = self.pieces = self.seconds = self.risk = self.sentences = 0.0
 
     def add(self, update: Update, seconds: float) -> None:
-        """Take in an update and the time that it took; one that was skipped does not count."""
+        """Add an update and the time that it took; one that was skipped does not count."""
         if math.isfinite(update.norm):
             self.nll += update.nll
             self.pieces += update.pieces
@@ -135,25 +141,29 @@ class Tally:
         return self.pieces / max(self.seconds, 1e-9)
 
     def values(self, last: Update) -> dict[str, float]:
-        """What the log says."""
-        found = {
+        """The values of a line of the log."""
+        values = {
             "train_loss": self.loss,
             "learning_rate": last.learning_rate,
             "gradient": last.norm,
             "pieces_per_second": self.speed,
         }
-        return found if last.risk is None else found | {"train_risk": self.risk / max(1, self.sentences)}
+        return values if last.risk is None else values | {"train_risk": self.risk / max(1, self.sentences)}
 
 
-def _update(run: Run) -> Update:
-    """Add up the gradients of the next batches over all processes, and take one step of the optimiser."""
+def update(run: Run) -> Update:
+    """Add up the gradients of the next batches over all processes, and make one step of the optimiser.
+
+    Raises:
+        UserError: gradients have not been finite for too long.
+    """
     t, state, model = run.config.train, run.state, run.model
     model.train()
     sums = torch.zeros(4, dtype=torch.float64)  # nll, target pieces, sentences, risk
     for number, rows in enumerate(run.batches[state.position : state.position + t.accumulate]):
-        sums += torch.tensor(_gradients(run, rows, number), dtype=torch.float64)
-    nll, pieces, sentences, risk = run.machine.total(sums).tolist()
-    run.machine.total_gradients(model.parameters())
+        sums += torch.tensor(_add_gradients(run, rows, number), dtype=torch.float64)
+    nll, pieces, sentences, risk = run.device.total(sums).tolist()
+    run.device.total_gradients(model.parameters())
     rate = learning_rate(t, state.update, run.epochs, run.total, state.lowered)
     norm = _step(run, pieces if t.normalise == "tokens" else sentences, rate)
     state.update += 1
@@ -162,14 +172,14 @@ def _update(run: Run) -> Update:
     return Update(nll, int(pieces), norm, rate, int(sentences), risk if run.risk else None)
 
 
-def _gradients(run: Run, rows: Rows, number: int) -> tuple[float, int, int, float]:
+def _add_gradients(run: Run, rows: Rows, number: int) -> tuple[float, int, int, float]:
     """Add the gradient of a batch's loss, the batch of this number in its update; nll, pieces, sentences and risk."""
     t, model = run.config.train, run.model
     sources, targets = run.batch(rows)
     share, risk = (t.risk_share if run.risk else 0.0), 0.0
     with torch.set_grad_enabled(share < 1):
-        inputs = _sampled(run, sources, targets)
-        with run.machine.products():
+        inputs = sampled_inputs(run, sources, targets)
+        with run.device.products():
             loss = model.loss(sources, targets, t.label_smoothing, inputs, t.coverage_loss)
     if share < 1:
         torch.autograd.backward((1 - share) * loss.total)
@@ -178,16 +188,12 @@ def _gradients(run: Run, rows: Rows, number: int) -> tuple[float, int, int, floa
     if run.risk:
         # The sum of both will be divided by the pieces, or by the sentences; the risk is one of a sentence.
         scale = share * (pieces / len(rows) if t.normalise == "tokens" else 1.0)
-        risk = run.risk.backward(model, sources, targets, scale, (t.seed, run.state.update, number, run.machine.rank))
+        risk = run.risk.backward(model, sources, targets, scale, (t.seed, run.state.update, number, run.device.rank))
     return nll, pieces, len(rows), risk
 
 
 def _step(run: Run, count: float, rate: float) -> float:
-    """Divide the summed gradients by `count`, clip them, take a step, and return the norm that they had.
-
-    Raises:
-        UserError: gradients have not been finite for too long.
-    """
+    """Divide the summed gradients by `count`, clip them, make a step, and return the norm that they had."""
     state, clip = run.state, run.config.train.clip
     grads = [weight.grad for weight in run.model.parameters() if weight.grad is not None]
     norm = float(torch.nn.utils.get_total_norm(grads)) / count
@@ -201,46 +207,51 @@ def _step(run: Run, count: float, rate: float) -> float:
         state.bad += 1
         if state.bad == BAD_UPDATES:
             raise UserError(
-                f"the training has lost its way: no finite gradient in {BAD_UPDATES} updates up to {state.update + 1}; "
+                f"the training diverges: no finite gradient in {BAD_UPDATES} updates up to {state.update + 1}; "
                 "start again in another folder with a lower train.learning_rate, a longer train.warmup, or train.clip"
             )
     run.optimiser.zero_grad()
     return norm
 
 
-def _sampled(run: Run, sources: torch.Tensor, targets: torch.Tensor) -> torch.Tensor | None:
+def sampled_inputs(run: Run, sources: torch.Tensor, targets: torch.Tensor) -> torch.Tensor | None:
     """The decoder's inputs under scheduled sampling (Bengio 2015); None without.
 
-    In two passes, as Mihaylova 2019: the model's own pieces are drawn at teacher-forced positions, and a share of the
+    In two passes, as Mihaylova 2019: the model's own pieces are sampled at teacher-forced positions, and a share of the
     inputs is replaced by them. So every decoder keeps its fast whole-target call.
+
+    Args:
+        run: the training.
+        sources, targets: ids [B, S] and [B, T].
     """
     t = run.config.train
     share = t.scheduled_sampling * min(1.0, run.state.update / t.scheduled_sampling_steps)
     if share == 0:
         return None
-    with run.machine.products():
+    with run.device.products():
         own = shifted(run.model.guesses(sources, targets))
-    given = shifted(targets)
-    return torch.where(torch.rand(given.shape, device=given.device) < share, own, given)
+    teacher = shifted(targets)
+    return torch.where(torch.rand(teacher.shape, device=teacher.device) < share, own, teacher)
 
 
 def _validate(run: Run, last: bool = False) -> None:
-    """Measure the averaged weights, keep them if they are the best so far, and count towards patience and plateau."""
+    """Validate the averaged weights, keep them if they are the best so far, and count towards patience and plateau."""
     state, t = run.state, run.config.train
     averaged = run.average.at_validation(run.model)
     verdict: tuple[float | None, float, bool] = (None, math.inf, False)
     if run.validator is not None:
         now = copied(run.model)
         put(run.model, averaged)
-        found = run.validator.measure(run.model, decode=last or run.epochs >= t.valid_start)
+        validation = run.validator.measure(run.model, decode=last or run.epochs >= t.valid_start)
         put(run.model, now)
-        verdict = _judge(t.metric, found, state)
-        _say_validation(run, found, better=verdict[2])
+        verdict = judge(t.metric, validation, state)
+        _log_validation(run, validation)
+        say_validation(run, validation, better=verdict[2])
         if verdict[2]:
-            _save_model(run, averaged, found)
+            _save_model(run, averaged, validation)
         if run.watch is not None and verdict[0] is not None:
             run.stopped = run.watch(verdict[0])
-    (value, loss, better), run.stopped = run.machine.share((verdict, run.stopped))
+    (value, loss, better), run.stopped = run.device.share((verdict, run.stopped))
     state.validated = state.update
     if better:
         state.best, state.best_loss, state.best_update, state.since_best = value, loss, state.update, 0
@@ -250,21 +261,28 @@ def _validate(run: Run, last: bool = False) -> None:
             state.lowered += 1
 
 
-def _judge(metric: str, found: Validation, state: State) -> tuple[float | None, float, bool]:
+def judge(metric: str, validation: Validation, state: State) -> tuple[float | None, float, bool]:
     """A validation's value and loss, and whether it is the best so far.
 
     Of equal scores the lower loss is better, as when all are zero at first; no number at all counts as a bad one.
     """
-    if found.score is None:
-        return None, found.loss, False
-    value, sign = found.score.value, 1 if metrics.METRICS[metric].higher_is_better else -1
+    if validation.score is None:
+        return None, validation.loss, False
+    value, sign = validation.score.value, 1 if metrics.METRICS[metric].higher_is_better else -1
     if state.best is None or not math.isfinite(value):
-        return value, found.loss, math.isfinite(value)
-    better = (sign * value, -found.loss) > (sign * state.best, -state.best_loss)
-    return value, found.loss, better
+        return value, validation.loss, math.isfinite(value)
+    better = (sign * value, -validation.loss) > (sign * state.best, -state.best_loss)
+    return value, validation.loss, better
 
 
-def _save_model(run: Run, weights: Weights, found: Validation) -> None:
+def _log_validation(run: Run, validation: Validation) -> None:
+    values: dict[str, Any] = {"epoch": run.epochs, "valid_loss": validation.loss}
+    if validation.score is not None and validation.score.name != "loss":
+        values[f"valid_{validation.score.name}"] = validation.score.value
+    run.log.write(run.state.update, values)
+
+
+def _save_model(run: Run, weights: Weights, validation: Validation) -> None:
     """Write the model folder with these weights."""
     state = run.state
     card = model_folder.Card(
@@ -275,72 +293,16 @@ def _save_model(run: Run, weights: Weights, found: Validation) -> None:
         updates=state.update,
         epochs=round(run.epochs, 2),
         minutes=round((time.monotonic() - run.began) / 60, 1),
-        scores=[] if found.score is None else [found.score],
+        scores=[] if validation.score is None else [validation.score],
         seed=run.config.train.seed,
         version=__version__,
-        samples=found.samples,
+        samples=validation.samples,
     )
     arrays = {name: weight.float().cpu().numpy() for name, weight in weights.items()}
     model_folder.save(run.out, run.config, run.data.source, run.data.target, arrays, card)
 
 
-def _say_validation(run: Run, found: Validation, better: bool) -> None:
-    state = run.state
-    values: dict[str, Any] = {"epoch": run.epochs, "valid_loss": found.loss}
-    score = ""
-    if found.score is not None and found.score.name != "loss":
-        values[f"valid_{found.score.name}"] = found.score.value
-        score = f", {found.score.name} {found.score.value:.2f}{' (best so far)' if better else ''}"
-    run.log.write(state.update, values)
-    perplexity = math.exp(min(found.loss, 20))
-    minutes = clock(time.monotonic() - run.began)
-    run.reporter.say(
-        f"update {state.update}, epoch {run.epochs:.2f}, {minutes}: "
-        f"validation loss {found.loss:.3f} (perplexity {perplexity:.2f}){score}"
-    )
-    for source, output, reference in found.samples:
-        run.reporter.say(f"    source    {source}\n    output    {output}\n    reference {reference}")
-    for warning in found.warnings:
-        run.reporter.say(f"    warning: {warning}")
-
-
-def _say_start(run: Run) -> None:
-    if not run.machine.first:
-        return
-    count = sum(weight.numel() for weight in run.model.parameters())
-    precision = "bfloat16 products" if run.machine.bfloat16 else "float32"
-    loops = ""
-    if run.machine.device.type == "cpu":
-        compiled = native.available(torch.float32, run.machine.device, torch.float32)
-        loops = ", compiled loops" if compiled else ", plain loops (slower: no C++ compiler that works)"
-    processes = f", {run.machine.world} processes" if run.machine.world > 1 else ""
-    left_out = ", ".join(f"{n:,} {why}" for why, n in run.data.train.left_out.items() if n)
-    run.reporter.say(
-        f"{len(run.data.train):,} training pairs{f' (left out: {left_out})' if left_out else ''}, "
-        f"{len(run.data.valid):,} development pairs; {len(run.data.source):,} source and "
-        f"{len(run.data.target):,} target pieces\n"
-        f"{count:,} weights, {run.machine.device}, {precision}{loops}{processes}, {run.total:,} updates at most"
-    )
-    if run.state.update:
-        run.reporter.say(f"going on from update {run.state.update:,} (epoch {run.epochs:.2f})")
-
-
-def _show(run: Run, tally: Tally) -> None:
-    if run.machine.first:
-        state, metric = run.state, run.config.train.metric
-        best = "" if state.best is None else f", best {metric} {state.best:.2f}"
-        detail = f"epoch {run.epochs:.2f}, loss {tally.loss:.3f}, {tally.speed:,.0f} pieces/s{best}"
-        run.reporter.show("training", state.update, run.total, detail)
-
-
-def _say_end(run: Run, reason: str) -> None:
-    if run.machine.first:
-        state, metric = run.state, run.config.train.metric
-        best = "" if state.best is None else f"; best {metric} {state.best:.2f} at update {state.best_update:,}"
-        run.reporter.say(f"{reason} after {clock(state.seconds)}{best}; the model is in {run.out}")
-
-
-def _over(run: Run) -> str:
+def end_reason(run: Run) -> str:
     """Why the run is over; empty: it is not."""
     t, state = run.config.train, run.state
     if run.stopped:
@@ -351,7 +313,7 @@ def _over(run: Run) -> str:
         return f"train.steps = {t.steps} is reached"
     if t.patience and state.since_best >= t.patience:
         return f"no better {t.metric} in train.patience = {t.patience} validations"
-    if t.minutes and run.machine.share(time.monotonic() - run.began >= t.minutes * 60):
+    if t.minutes and run.device.share(time.monotonic() - run.began >= t.minutes * 60):
         return f"train.minutes = {t.minutes:g} is reached"
     return ""
 
@@ -369,7 +331,7 @@ def _checkpoint_due(run: Run) -> bool:
         return True
     if state.update % LOG_EVERY:
         return False  # processes need not agree on the time at every update
-    return bool(run.machine.share(time.monotonic() - run.saved > CHECKPOINT_SECONDS))
+    return bool(run.device.share(time.monotonic() - run.saved > CHECKPOINT_SECONDS))
 
 
 def _outcome(run: Run, reason: str) -> Outcome:

@@ -1,7 +1,7 @@
-"""Optimisers, the learning rate's course, and averaged weights.
+"""Optimisers, learning-rate schedules, and averaged weights.
 
-Everything here is a plain function of the run's options and of where the run stands, so that a resumed run goes on as
-if it had never stopped.
+Everything here is a plain function of the run's options and of how far it has come, so that a resumed run continues as
+if it had never been stopped.
 """
 
 import math
@@ -19,18 +19,18 @@ Weights = dict[str, Tensor]
 
 def optimiser(parameters: Iterable[nn.Parameter], options: Train) -> torch.optim.Optimizer:
     """The optimiser a run asks for, at its highest learning rate."""
-    o, given = options, list(parameters)
+    o, weights = options, list(parameters)
     betas = (o.beta1, o.beta2)
     match o.optimiser:
         case "sgd":
-            return torch.optim.SGD(given, lr=o.learning_rate)
+            return torch.optim.SGD(weights, lr=o.learning_rate)
         case "adadelta":
-            return torch.optim.Adadelta(given, lr=o.learning_rate, rho=o.rho, eps=o.epsilon)
+            return torch.optim.Adadelta(weights, lr=o.learning_rate, rho=o.rho, eps=o.epsilon)
         case "adam":
-            return torch.optim.Adam(given, lr=o.learning_rate, betas=betas, eps=o.epsilon, fused=True)
+            return torch.optim.Adam(weights, lr=o.learning_rate, betas=betas, eps=o.epsilon, fused=True)
         case "adamw":
             return torch.optim.AdamW(
-                given, lr=o.learning_rate, betas=betas, eps=o.epsilon, weight_decay=o.weight_decay, fused=True
+                weights, lr=o.learning_rate, betas=betas, eps=o.epsilon, weight_decay=o.weight_decay, fused=True
             )
 
 
@@ -61,7 +61,7 @@ def learning_rate(options: Train, update: int, epoch: float, total: int, lowered
 
 
 class Average:
-    """Averaged weights, which are validated and kept in the place of the last ones.
+    """Averaged weights, which are validated and kept instead of the last ones.
 
     `ema`: an exponential moving average over updates, its decay rising from 0 as (1 + n) / (10 + n) so that the first
     weights are soon forgotten. `last`: the mean of the weights at the last k validations, of the averaged ones where
@@ -75,7 +75,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: nn.Module, updates: int) -> None:
-        """Take in the weights after an update; `updates` counts it."""
+        """Average the weights after an update; `updates` counts it."""
         if self.ema:
             decay = min(self.decay, (1 + updates) / (10 + updates))
             for name, weight in model.named_parameters():

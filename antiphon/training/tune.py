@@ -1,4 +1,4 @@
-"""Looking for options: trainings with other values of some, chosen by Optuna, judged on the development pairs.
+"""Hyperparameter search: trainings with other values of some options, proposed by Optuna, judged on development pairs.
 
 A study is a folder: `study.log` (Optuna's journal of all trials), `data` (the pairs, prepared once), `trials/0000` and
 so on (each trial's best model), `best.toml` (the best options so far).
@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,22 @@ from antiphon.config.sections import Config
 from antiphon.data.prepare import prepare
 from antiphon.errors import UserError
 from antiphon.evaluation import metrics
+from antiphon.files import told, whole_folder, write
 from antiphon.progress import Reporter
 from antiphon.training import warm_start
+from antiphon.training.folder import data_folder
 from antiphon.training.loop import train
-from antiphon.training.run import claim
 
 JOURNAL, BEST = "study.log", "best.toml"
 STUDY = "antiphon"
-CONTINUES = "continues"  # attribute of a trial that goes on with one that was stopped: that one's folder
+CONTINUES = "continues"  # attribute of a trial that resumes one that was stopped: that one's folder
 
 Load = Callable[[Sequence[str], bool], Config]
 
 
 @dataclass(frozen=True)
 class Axis:
-    """An option and the values it may take: some, or all between two."""
+    """An option and its possible values: some, or all between two."""
 
     name: str  # section.key
     values: tuple[Any, ...]  # the choices, or the two ends
@@ -43,8 +45,8 @@ class Axis:
         if self.choice:
             return trial.suggest_categorical(self.name, self.values)
         low, high = self.values
-        draw = trial.suggest_int if self.whole else trial.suggest_float
-        return draw(self.name, low, high, log=self.log)
+        suggest = trial.suggest_int if self.whole else trial.suggest_float
+        return suggest(self.name, low, high, log=self.log)
 
 
 def axis(text: str) -> Axis:
@@ -58,23 +60,23 @@ def axis(text: str) -> Axis:
     parts = [low, high] if dots else values.split(",")
     if len(parts) < 2 or "" in parts:
         raise UserError(f"--vary {text}: write section.key= and a range, such as 1e-4..1e-2, or values, such as a,b")
-    read = [loading.setting(f"{name}={part}", f"--vary {text}") for part in parts]
-    (section, key, _), found = read[0], [value for *_, value in read]
+    settings = [loading.setting(f"{name}={part}", f"--vary {text}") for part in parts]
+    (section, key, _), options = settings[0], [value for *_, value in settings]
     if (section, key) in (("train", "metric"), ("train", "start")):
         raise UserError(
             f"--vary {text}: trials with other values of {section}.{key} cannot be compared; set it with --set"
         )
     if not dots:
-        return Axis(f"{section}.{key}", tuple(found), True)
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in found)
-    if not numbers or found[0] >= found[1]:
+        return Axis(f"{section}.{key}", tuple(options), True)
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in options)
+    if not numbers or options[0] >= options[1]:
         raise UserError(f"--vary {text}: a range goes from a number to a larger one; write values as a,b,c")
     whole = sections.SECTIONS[section].model_fields[key].annotation is int
-    return Axis(f"{section}.{key}", tuple(found), False, whole, 0 < 10 * found[0] <= found[1])
+    return Axis(f"{section}.{key}", tuple(options), False, whole, 0 < 10 * options[0] <= options[1])
 
 
 def tune(load: Load, vary: Sequence[str], trials: int, out: Path, command: str, reporter: Reporter) -> Iterator[str]:
-    """Train with other options until there are so many trials, or go on with a study that was stopped.
+    """Train with other options until there are so many trials, or resume a study that was stopped.
 
     Args:
         load: the configuration with some `section.key=value` over all others, and with or without a trial's own limit.
@@ -95,11 +97,11 @@ def tune(load: Load, vary: Sequence[str], trials: int, out: Path, command: str, 
         if sum(other.name == one.name for other in axes) > 1:
             raise UserError(f"--vary {one.name} is given twice: name all its values at once")
     base = load((), True)
-    study = _study(base, axes, out)
+    study = open_study(base, axes, out)
     prepare(out / "data", base, reporter.show, warm_start.kept(base))
     reporter.close()
     _requeue(study)
-    while _count(study) < trials:
+    while trials_ended(study) < trials:
         yield _trial(study, load, axes, out, command, reporter)
     best = _best(study)
     if best is None:
@@ -108,18 +110,23 @@ def tune(load: Load, vary: Sequence[str], trials: int, out: Path, command: str, 
     yield f"best: trial {best.number}, {value}, {_shown(best.params)}; options in {out / BEST}"
 
 
-def _study(base: Config, axes: Sequence[Axis], out: Path) -> Any:
-    """Optuna's study in a folder, new or found again."""
+def open_study(base: Config, axes: Sequence[Axis], out: Path) -> Any:
+    """Optuna's study in a folder, new or resumed.
+
+    Raises:
+        UserError: Optuna is not installed, or the folder holds something else.
+    """
     try:
         import optuna
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
     except ModuleNotFoundError as e:
-        raise UserError('to look for options Optuna is needed: pip install "antiphon[tune]"') from e
+        raise UserError('a hyperparameter search needs Optuna: pip install "antiphon[tune]"') from e
     journal = out / JOURNAL
     if out.exists() and not journal.is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is not empty and holds no study to go on with; name another folder")
-    out.mkdir(parents=True, exist_ok=True)
+        raise UserError(f"{out} is not empty and holds no study to resume; name another folder")
+    with told(out):
+        out.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     backend = JournalFileBackend(str(journal), JournalFileOpenLock(str(journal)))
     higher = metrics.METRICS[base.train.metric].higher_is_better
@@ -140,7 +147,7 @@ def _study(base: Config, axes: Sequence[Axis], out: Path) -> Any:
 
 
 def _requeue(study: Any) -> None:
-    """Let the trial that a stopped command left be the next, so that its training goes on."""
+    """Let the trial that a stopped command left be the next, so that its training is resumed."""
     import optuna
 
     for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
@@ -150,65 +157,59 @@ def _requeue(study: Any) -> None:
         study.enqueue_trial(trial.params, {CONTINUES: folder, "reported": reported})
 
 
-def _count(study: Any) -> int:
-    """Trials that have ended; one that was stopped and goes on counts once."""
+def trials_ended(study: Any) -> int:
+    """Trials that have ended; one that was stopped and resumed counts once."""
     ended = sum(trial.state.is_finished() for trial in study.trials)
     return int(ended - sum(CONTINUES in trial.user_attrs for trial in study.trials))
 
 
 def _trial(study: Any, load: Load, axes: Sequence[Axis], out: Path, command: str, reporter: Reporter) -> str:
-    """One training, and what is to be told of it."""
+    """One training, and the line that reports it."""
     from optuna.trial import TrialState
 
     trial = study.ask()
-    chosen = {one.name: one.suggest(trial) for one in axes}
+    values = {one.name: one.suggest(trial) for one in axes}
     folder = out / "trials" / trial.user_attrs.get(CONTINUES, _name(trial.number))
+    sets = [f"{name}={_toml(value)}" for name, value in values.items()]
     reported: list[float] = []
 
-    def watch(value: float) -> str:
-        reported.append(value)
-        trial.report(value, len(reported))
+    def watch(score: float) -> str:
+        reported.append(score)
+        trial.report(score, len(reported))
         return "pruned: worse than the median of the trials before" if trial.should_prune() else ""
 
-    for value in trial.user_attrs.get("reported", ()):
-        watch(value)
-    sets = [f"{name}={_toml(value)}" for name, value in chosen.items()]
-    reporter.say(f"trial {trial.number}: {_shown(chosen)}")
+    for score in trial.user_attrs.get("reported", ()):
+        watch(score)
     try:
-        options = load(sets, True)
-        _share_data(out / "data", folder, axes)
-        outcome = train(options, folder, command, reporter, watch)
+        share = partial(_share_data, out / "data", folder, axes)
+        outcome = train(load(sets, True), folder, command, reporter.without_messages(), watch, share)
     except UserError as e:
         study.tell(trial, state=TrialState.FAIL)
         shutil.rmtree(folder, ignore_errors=True)
-        return f"trial {trial.number}\tfailed\t{_shown(chosen)}\t{e}"
+        return f"trial {trial.number}\tfailed\t{_shown(values)}\t{e}"
     if outcome.best is None:
         study.tell(trial, state=TrialState.FAIL)
-        return f"trial {trial.number}\tno score\t{_shown(chosen)}"
+        return f"trial {trial.number}\tno score\t{_shown(values)}"
     pruned = outcome.reason.startswith("pruned")
     study.tell(trial, None if pruned else outcome.best, TrialState.PRUNED if pruned else TrialState.COMPLETE)
     shutil.rmtree(folder / "run", ignore_errors=True)  # the model stays
     best = _best(study)
     if best is not None and best.number == trial.number:
-        text = loading.to_toml(load(sets, False))
-        (out / BEST).write_text(text, encoding="utf-8", newline="\n")
-    return f"trial {trial.number}\t{outcome.metric} {outcome.best:.2f}{' (pruned)' if pruned else ''}\t{_shown(chosen)}"
+        write(out / BEST, loading.to_toml(load(sets, False)))
+    return f"trial {trial.number}\t{outcome.metric} {outcome.best:.2f}{' (pruned)' if pruned else ''}\t{_shown(values)}"
 
 
-def _share_data(data: Path, folder: Path, axes: Sequence[Axis]) -> None:
+def _share_data(data: Path, folder: Path, axes: Sequence[Axis], config: Config) -> Config:
     """Give a trial the prepared pairs, where they do not depend on what is varied."""
-    run = folder / "run"
-    if (run / "data").exists() or any(one.name.startswith(("data.", "text.", "train.seed")) for one in axes):
-        return
-    claim(folder)
-    unfinished = run / "data.unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(data, unfinished)
-    unfinished.rename(run / "data")
+    own = data_folder(folder)
+    if not own.exists() and not any(one.name.startswith(("data.", "text.", "train.seed")) for one in axes):
+        with whole_folder(own) as unfinished:
+            shutil.copytree(data, unfinished, dirs_exist_ok=True)
+    return config
 
 
 def _best(study: Any) -> Any:
-    """The trial of the best score; None: none has ended with one."""
+    """The trial with the best score; None: no trial has ended with one."""
     try:
         return study.best_trial
     except ValueError:

@@ -1,4 +1,4 @@
-"""Measuring a model on development pairs: the loss, and a metric on text that it really decodes."""
+"""Validation of a model on development pairs: the loss, and a metric on text that it really decodes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ from antiphon.errors import UserError
 from antiphon.evaluation import metrics
 from antiphon.nn.model import Model
 from antiphon.seq2seq import Seq2Seq
-from antiphon.training.device import Machine
+from antiphon.training.device import Device
 
 
 @dataclass
 class Validation:
-    """What a validation found."""
+    """The result of a validation."""
 
     loss: float  # nats a target piece
     score: metrics.Score | None = None  # of the run's metric; None: nothing was decoded
@@ -31,12 +31,12 @@ class Validation:
 
 
 class Validator:
-    """Development pairs, ready to be measured on again and again."""
+    """Development pairs, tokenised once for all validations."""
 
     def __init__(
-        self, pairs: Sequence[Pair], source: Tokenizer, target: Tokenizer, config: Config, machine: Machine
+        self, pairs: Sequence[Pair], source: Tokenizer, target: Tokenizer, config: Config, device: Device
     ) -> None:
-        self.config, self.machine, self.source, self.target = config, machine, source, target
+        self.config, self.device, self.source, self.target = config, device, source, target
         self.pairs = pairs[: config.train.valid_sentences or None]
         limits = config.data.max_source_length, config.data.max_target_length
         codec = Codec(source, target, Slots(config.text.slots, config.text.slot_constants))
@@ -57,27 +57,29 @@ class Validator:
         lengths = [np.array([len(row) for row in side], np.int32) for side in (self.sources, self.targets)]
         nll = pieces = 0.0
         for rows in epoch_batches(*lengths, size=4096, unit="tokens", seed=0, epoch=0):
-            sources = torch.from_numpy(pad([self.sources[i] for i in rows], eos=EOS)).to(self.machine.device)
-            targets = torch.from_numpy(pad([self.targets[i] for i in rows], eos=EOS)).to(self.machine.device)
-            with self.machine.products():
+            sources = torch.from_numpy(pad([self.sources[i] for i in rows], eos=EOS)).to(self.device.torch)
+            targets = torch.from_numpy(pad([self.targets[i] for i in rows], eos=EOS)).to(self.device.torch)
+            with self.device.products():
                 loss = model.loss(sources, targets)
             nll += float(loss.nll)
             pieces += loss.pieces
         return nll / pieces
 
     def measure(self, model: Model, decode: bool) -> Validation:
-        """Measure the loss and, if asked, decode greedily and measure the run's metric."""
-        found = Validation(self.loss(model))
+        """Compute the loss and, if asked, decode greedily and compute the run's metric."""
+        validation = Validation(self.loss(model))
         options = self.config.train
         if options.metric == "loss":
-            found.score = metrics.Score("loss", found.loss, "nats a target piece", False, scale="nats a target piece")
+            validation.score = metrics.Score(
+                "loss", validation.loss, "nats a target piece", False, scale="nats a target piece"
+            )
         if decode:
-            translator = Seq2Seq(TorchEngine(model, self.machine.device), self.config, self.source, self.target)
+            translator = Seq2Seq(TorchEngine(model, self.device.torch), self.config, self.source, self.target)
             outputs = [r.text for r in translator.generate([pair.source for pair in self.pairs], beam=1)]
             references = [pair.references for pair in self.pairs]
-            found.warnings = metrics.warnings(outputs, references=references)
+            validation.warnings = metrics.warnings(outputs, references=references)
             if options.metric != "loss":
-                found.score = metrics.measure([options.metric], outputs, references)[options.metric]
+                validation.score = metrics.measure([options.metric], outputs, references)[options.metric]
             shown = self.pairs[: options.samples]
-            found.samples = [(p.source, o, p.target) for p, o in zip(shown, outputs, strict=False)]
-        return found
+            validation.samples = [(p.source, o, p.target) for p, o in zip(shown, outputs, strict=False)]
+        return validation

@@ -1,9 +1,9 @@
-"""Starting a training from a model: its options, its vocabulary and its weights.
+"""Warm start: a training that begins with the options, the vocabulary and the weights of a pretrained model.
 
-The vocabulary of the new run may be another one. A piece that the old model has keeps its rows in the embeddings and
-the output layer. A new piece gets the mean of the rows of the old pieces that its text is cut into: as an input it then
-means about what they did, and its logit is the mean of theirs, which suits the context as they do. Where no part of it
-is known, its rows stay as they were drawn.
+The vocabulary of the new run may be another one. A piece that the pretrained model has keeps its rows in the embeddings
+and the output layer. A new piece gets the mean of the rows of the old pieces into which its text is split: as an input
+it then means about what they did, and its logit is the mean of theirs, which suits the context as they do. Where no
+part of it is known, it keeps its initial rows.
 
 Shapes: V pieces of the new vocabulary.
 """
@@ -24,14 +24,14 @@ from antiphon.nn.model import Model
 
 Rows = NDArray[np.float32]
 
-CUTTING = {"vocabulary", "dropout", "dropout_copies"}  # options of [text] that leave a vocabulary as it is
+FREE = {"vocabulary", "dropout", "dropout_copies"}  # options of [text] that leave a vocabulary as it is
 
 
 def options(model: str) -> Config:
-    """The options that a run takes over from the model it starts from: all but its data and its own start.
+    """The options that a run takes over from a pretrained model: all but its data and its own warm start.
 
     Raises:
-        UserError: it cannot be opened; see `folder.load`.
+        UserError: it cannot be opened; see `model_folder.load`.
     """
     old = model_folder.load(model).config
     data = Data(max_source_length=old.data.max_source_length, max_target_length=old.data.max_target_length)
@@ -41,13 +41,13 @@ def options(model: str) -> Config:
 
 
 def kept(config: Config) -> Callable[[], tuple[Tokenizer, Tokenizer]] | None:
-    """What gives a run its vocabulary, where it is that of the model it starts from."""
+    """What gives a run its vocabulary, where it keeps that of a pretrained model."""
     keeps = config.train.start and config.text.vocabulary == "keep"
     return partial(vocabulary, config) if keeps else None
 
 
 def vocabulary(config: Config) -> tuple[Tokenizer, Tokenizer]:
-    """The tokenizers of the model that a run starts from.
+    """The tokenizers of the pretrained model of a run.
 
     Raises:
         UserError: it cannot be opened, or options of [text] ask for another vocabulary than its own.
@@ -55,7 +55,7 @@ def vocabulary(config: Config) -> tuple[Tokenizer, Tokenizer]:
     opened = model_folder.load(config.train.start)
     for name, old in opened.config.text:
         new = getattr(config.text, name)
-        if name not in CUTTING and new != old:
+        if name not in FREE and new != old:
             raise UserError(
                 f"text.{name} = {new!r}, but the vocabulary of {config.train.start} has {old!r}: leave it so, or learn "
                 "another vocabulary with text.vocabulary = 'learn'"
@@ -63,20 +63,20 @@ def vocabulary(config: Config) -> tuple[Tokenizer, Tokenizer]:
     return opened.source, opened.target
 
 
-def begin(model: Model, config: Config, source: Tokenizer, target: Tokenizer) -> str:
-    """Set a model's weights to those of the model that its run starts from.
+def load_weights(model: Model, config: Config, source: Tokenizer, target: Tokenizer) -> str:
+    """Set a model's weights to those of the pretrained model of its run.
 
     Args:
-        model: with its drawn weights, which stay where the old model has none.
+        model: with its initial weights, which stay where the pretrained model has none.
         config: the run.
         source, target: its tokenizers.
 
     Returns:
-        What was done, to be told.
+        What was done, in words.
 
     Raises:
-        UserError: the old model cannot be opened, or weights other than a vocabulary's rows do not fit; it names the
-            options that differ.
+        UserError: the pretrained model cannot be opened, or weights other than a vocabulary's rows do not fit; it names
+            the options that differ.
     """
     opened = model_folder.load(config.train.start)
     old = opened.weights()
@@ -87,31 +87,32 @@ def begin(model: Model, config: Config, source: Tokenizer, target: Tokenizer) ->
         "output.weight": sides["target"],
         "output.bias": sides["target"],
     }
-    drawn = []
+    initial = []
     for name, parameter in model.named_parameters():
-        found = old.pop(name, None)
+        weight = old.pop(name, None)
         parts = by_piece.get(name)
         first = 0 if parts is None else 1  # of the dimensions that must agree
-        if found is None and parts is None:
-            drawn.append(name)
+        if weight is None and parts is None:
+            initial.append(name)
             continue
-        if found is None or found.shape[first:] != tuple(parameter.shape[first:]):
-            raise _misfit(name, found, list(parameter.shape), opened, config)
-        rows = found if parts is None else mapped(found, parts, parameter.detach().cpu().numpy())
+        if weight is None or weight.shape[first:] != tuple(parameter.shape[first:]):
+            raise _misfit(name, weight, list(parameter.shape), opened, config)
+        rows = weight if parts is None else mapped(weight, parts, parameter.detach().cpu().numpy())
         with torch.no_grad():
             parameter.copy_(torch.tensor(rows))
     if old:
         raise _misfit(min(old), old[min(old)], None, opened, config)
-    said = [f"starting from {config.train.start}"]
-    said += [_known(side, parts, getattr(opened, side)) for side, parts in sides.items()]
-    if drawn:
-        said.append(f"drawn anew, since it has none: {', '.join(drawn)}{_changes(opened.config.model, config.model)}")
-    return "; ".join(text for text in said if text)
+    messages = [f"warm start from {config.train.start}"]
+    messages += [_known(side, parts, getattr(opened, side)) for side, parts in sides.items()]
+    if initial:
+        changes = _changes(opened.config.model, config.model)
+        messages.append(f"it has no weights for {', '.join(initial)}, which keep their initial ones{changes}")
+    return "; ".join(text for text in messages if text)
 
 
-def mapped(old: Rows, parts: list[list[int]], drawn: Rows) -> Rows:
-    """Rows of a new vocabulary: each the mean of some old rows, or as drawn where there are none. [V, ...]"""
-    rows = drawn.copy()
+def mapped(old: Rows, parts: list[list[int]], initial: Rows) -> Rows:
+    """Rows of a new vocabulary: each the mean of some old rows, or its initial one where there are none. [V, ...]"""
+    rows = initial.copy()
     for row, ids in enumerate(parts):
         if ids:
             rows[row] = old[ids].mean(0)
@@ -119,19 +120,23 @@ def mapped(old: Rows, parts: list[list[int]], drawn: Rows) -> Rows:
 
 
 def _known(side: str, parts: list[list[int]], old: Tokenizer) -> str:
-    """How much of a vocabulary the old model knows; empty: all, and nothing else."""
+    """How much of a vocabulary the pretrained model knows; empty: all, and nothing else."""
     whole = sum(len(ids) == 1 for ids in parts)
     if parts == [[i] for i in range(len(old))]:
         return ""
     none = sum(not ids for ids in parts)
-    return f"of {len(parts):,} {side} pieces {whole:,} have a row, {len(parts) - whole - none:,} several, {none:,} none"
+    mean = len(parts) - whole - none
+    return (
+        f"of {len(parts):,} {side} pieces {whole:,} keep their rows, {mean:,} get the mean of several, and {none:,} "
+        "are new"
+    )
 
 
 def _misfit(
-    name: str, found: Rows | None, wanted: list[int] | None, opened: model_folder.ModelFolder, config: Config
+    name: str, old: Rows | None, new: list[int] | None, opened: model_folder.ModelFolder, config: Config
 ) -> UserError:
-    has = "no such weight" if found is None else f"the shape {list(found.shape)}"
-    asks = "none" if wanted is None else str(wanted)
+    has = "no such weight" if old is None else f"the shape {list(old.shape)}"
+    asks = "none" if new is None else str(new)
     why = _changes(opened.config.model, config.model)
     return UserError(
         f"the weights of {opened.path} do not fit: '{name}' has {has}, and this run asks for {asks}"

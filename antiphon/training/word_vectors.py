@@ -1,7 +1,7 @@
 """Pretrained word vectors: the text files of word2vec, GloVe and fastText.
 
 A line is a word and its numbers between spaces. Word2vec and fastText have a first line with the number of words and
-the size. A file may be packed; see `antiphon.lines`.
+the size. A file may be packed; see `data.lines`.
 """
 
 from collections.abc import Iterator
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from antiphon.data.lines import Line, lines_of
 from antiphon.data.tokenizer import UNK, Tokenizer
 from antiphon.errors import UserError
+from antiphon.words import counted
 
-CHUNK = 2000  # words cut into pieces at once
+CHUNK = 2000  # words tokenised at once
 
 
 def read(path: str, tokenizer: Tokenizer, size: int) -> dict[int, NDArray[np.float32]]:
@@ -26,8 +27,8 @@ def read(path: str, tokenizer: Tokenizer, size: int) -> dict[int, NDArray[np.flo
 
     Args:
         path: the file.
-        tokenizer: whose pieces are looked for.
-        size: numbers that a vector must have.
+        tokenizer: gives the pieces.
+        size: E, the numbers that a vector must have.
 
     Returns:
         Vectors by the pieces' ids, [E] each.
@@ -41,20 +42,20 @@ def read(path: str, tokenizer: Tokenizer, size: int) -> dict[int, NDArray[np.flo
         raise UserError(f"{path}: empty; give a text file of word vectors")
     fields = first.text.rstrip().split(" ")
     header = len(fields) == 2 and all(field.isdigit() for field in fields)
-    found_size = int(fields[1]) if header else len(fields) - 1
-    if found_size != size:
+    file_size = int(fields[1]) if header else len(fields) - 1
+    if file_size != size:
         raise UserError(
-            f"{path}: its vectors have {found_size} numbers, and the embeddings {size}: set "
-            f"model.embedding = {found_size}, or name other vectors"
+            f"{path}: its vectors have {counted(file_size, 'number')}, and the embeddings {size}: set "
+            f"model.embedding = {file_size}, or name other vectors"
         )
-    found: dict[int, NDArray[np.float32]] = {}
+    vectors: dict[int, NDArray[np.float32]] = {}
     every: Iterator[Line] = lines if header else chain([first], lines)
     while chunk := list(islice(every, CHUNK)):
         rows = [_split(path, line, size) for line in chunk]
         for line, (_, numbers), ids in zip(chunk, rows, tokenizer.encode_ids([word for word, _ in rows]), strict=True):
-            if len(ids) == 1 and ids[0] != UNK and ids[0] not in found:
-                found[ids[0]] = _vector(path, line, numbers)
-    return found
+            if len(ids) == 1 and ids[0] != UNK and ids[0] not in vectors:
+                vectors[ids[0]] = _vector(path, line, numbers)
+    return vectors
 
 
 def _split(path: str, line: Line, size: int) -> tuple[str, list[str]]:
@@ -63,7 +64,9 @@ def _split(path: str, line: Line, size: int) -> tuple[str, list[str]]:
         raise UserError(f"{path}:{line.number}: {line.problem}")
     word, *numbers = line.text.rstrip(" ").rsplit(" ", size)
     if len(numbers) != size:
-        raise UserError(f"{path}:{line.number}: {len(numbers)} numbers, and {size} before; is the file whole?")
+        raise UserError(
+            f"{path}:{line.number}: {counted(len(numbers), 'number')}, and {size} before; is the file whole?"
+        )
     return word, numbers
 
 

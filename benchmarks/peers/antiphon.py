@@ -68,7 +68,7 @@ def train(job: Job) -> dict[str, Any]:
     class Clock(Reporter):
         """Reads the time after every update."""
 
-        def show(self, stage: str, done: float, total: float | None, detail: str = "") -> None:
+        def show(self, stage: str, done: float, total: float | None, detail: str = "", elapsed: float = 0.0) -> None:
             if stage == "training":
                 while len(sizes) <= done:
                     extend()

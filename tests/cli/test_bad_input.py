@@ -444,4 +444,4 @@ def test_check_tells_of_everything_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert result.exit_code == 2
     said(result.stdout, "bad.tsv:2", "bad.tsv:3", "bad.tsv:4", "missing.tsv", "not UTF-8", "NUL", "column")
     assert "Traceback" not in result.output
-    said(refused("check", "--preset", "tiny"), "nothing to look at", "--train pairs.tsv")
+    said(refused("check", "--preset", "tiny"), "nothing to check", "--train pairs.tsv")

@@ -94,7 +94,11 @@ def test_the_same_command_finds_everything_prepared(tmp_path: Path, monkeypatch:
     assert snapshot(tmp_path / "run") == before
     assert again.valid == first.valid
     assert trained_on(again) == trained_on(first)
-    assert count(tmp_path / "run", config.data) == 60
+    assert (
+        count(config.data, tmp_path / "run")
+        == count(config.data.model_copy(update={"train": [str(tmp_path / "moved.tsv")]}))
+        == 60
+    )
 
 
 def test_an_interrupted_preparation_begins_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +154,7 @@ def test_standard_input_is_kept_and_read_once(tmp_path: Path, monkeypatch: pytes
     content = Path(write(tmp_path / "t.tsv", pairs)).read_bytes()
     config, folder = options(["-"]), tmp_path / "run"
     monkeypatch.setattr("sys.stdin", Pipe(content))
-    assert count(folder, config.data) == 60
+    assert count(config.data, folder) == 60
     first = prepare(folder, config)
     assert trained_on(first) == [pair for pair in pairs if pair not in first.valid]
     for again in (content, b""):

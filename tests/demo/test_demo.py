@@ -10,7 +10,6 @@ from antiphon.demo import dates, demo
 from antiphon.errors import UserError
 from antiphon.progress import Reporter
 from antiphon.seq2seq import Seq2Seq
-from antiphon.training.run import claim
 
 TINY = [
     "text.kind=char", "model.embedding=16", "model.encoder_hidden=16", "model.decoder_hidden=32", "train.epochs=1",
@@ -76,11 +75,14 @@ def test_the_demo_leaves_a_foreign_folder_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("few_dates")
-def test_data_that_were_cut_off_are_written_anew(tmp_path: Path) -> None:
-    claim(tmp_path)
-    unfinished = tmp_path / "run" / "dates.unfinished"
-    unfinished.mkdir()
-    (unfinished / "train.tsv").write_text("half a", "utf-8")
-    demo._write_data(tmp_path, tmp_path / "run" / "dates")
+def test_data_that_were_cut_off_are_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(folder: Path) -> None:
+        (folder / "train.tsv").write_text("half a", "utf-8")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dates, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
+    run(tmp_path)
     assert len((tmp_path / "run" / "dates" / "train.tsv").read_text("utf-8").splitlines()) == 300
-    assert not unfinished.exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch.distributed as dist
-from tasks import last_checkpoint, log, options, run, same, weights
+from tasks import last_checkpoint, log, options, run, same, weights, write_pairs
 
 from antiphon.config.sections import Config
 from antiphon.errors import UserError
@@ -22,28 +22,32 @@ DRIVER = """
 import json, os, sys
 from pathlib import Path
 from antiphon.config import loading
+from antiphon.progress import Reporter
 from antiphon.training import loop
 
-loop.LOG_EVERY = 4
-show = loop._show
-for options, out, stop in json.loads(sys.argv[1]):
-    def killed(run, tally):
-        if run.state.update == stop and run.machine.first:
+class Killer(Reporter):
+    def show(self, stage, done, *more):
+        if stage == "training" and done == stop:
             os._exit(9)
-        show(run, tally)
-    loop._show = killed
-    loop.train(loading.from_dict(options, "test"), Path(out), "torchrun")
+
+loop.LOG_EVERY = 4
+for options, out, stop in json.loads(sys.argv[1]):
+    loop.train(loading.from_dict(options, "test"), Path(out), "torchrun", Killer())
 """
 Jobs = list[tuple[Config, Path, int]]
 
 
-def torchrun(folder: Path, jobs: Jobs) -> subprocess.CompletedProcess[str]:
+def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a script or a module in two processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=300)
+
+
+def trained_by_two(folder: Path, jobs: Jobs) -> subprocess.CompletedProcess[str]:
     script = folder / "driver.py"
     script.write_text(DRIVER, encoding="utf-8")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(script)]
-    command += [json.dumps([(options.model_dump(), str(out), stop) for options, out, stop in jobs])]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=300)
+    return torchrun(str(script), json.dumps([(options.model_dump(), str(out), stop) for options, out, stop in jobs]))
 
 
 def chosen(folder: Path, batch: int, dropout: float = 0.0) -> Config:
@@ -58,8 +62,9 @@ def chosen(folder: Path, batch: int, dropout: float = 0.0) -> Config:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the runs `two` without dropout, `whole` with it, and `killed`, which was to be as `whole`."""
     folder = tmp_path_factory.mktemp("distributed")
-    plain, drawn = chosen(folder, 8), chosen(folder, 8, dropout=0.3)
-    done = torchrun(folder, [(plain, folder / "two", 0), (drawn, folder / "whole", 0), (drawn, folder / "killed", 11)])
+    plain, dropped = chosen(folder, 8), chosen(folder, 8, dropout=0.3)
+    jobs = [(plain, folder / "two", 0), (dropped, folder / "whole", 0), (dropped, folder / "killed", 11)]
+    done = trained_by_two(folder, jobs)
     assert done.returncode != 0 and "2 processes" in done.stderr, done.stderr
     assert done.stderr.count("train.epochs = 2.5 is reached after") == 2, done.stderr  # said by the first process alone
     return folder
@@ -74,15 +79,63 @@ def test_two_processes_are_one_with_the_doubled_batch(trained: Path, monkeypatch
         assert [line["step"] for line in one if name in line] == [line["step"] for line in two if name in line]
         values = [[line[name] for line in lines if name in line] for lines in (one, two)]
         assert values[0] == pytest.approx(values[1], rel=1e-5), name
-    found = weights(trained / "two" / "model.safetensors")
+    by_two = weights(trained / "two" / "model.safetensors")
     for name, weight in weights(trained / "one" / "model.safetensors").items():
-        assert weight.sub(found[name]).abs().max() < 1e-4
+        assert weight.sub(by_two[name]).abs().max() < 1e-4
 
 
-def test_two_processes_go_on_where_they_were_stopped(trained: Path) -> None:
-    drawn = chosen(trained, 8, dropout=0.3)  # each process has its own
-    again = torchrun(trained, [(drawn, trained / "killed", 0)])
-    assert again.returncode == 0 and "going on from update 8" in again.stderr, again.stderr
+def test_two_processes_resume_where_they_were_stopped(trained: Path) -> None:
+    dropped = chosen(trained, 8, dropout=0.3)  # each process has its own
+    again = trained_by_two(trained, [(dropped, trained / "killed", 0)])
+    assert again.returncode == 0 and "resuming from update 8" in again.stderr, again.stderr
     assert same(last_checkpoint(trained / "killed"), last_checkpoint(trained / "whole"))
     with pytest.raises(UserError, match="2 processes were training, now 1"):
-        run(trained, drawn, "killed")
+        run(trained, dropped, "killed")
+
+
+SETS = {
+    "text.kind": "word", "text.size": "50", "text.dropout": "0.0", "model.embedding": "16",
+    "model.encoder_hidden": "16", "model.decoder_hidden": "32", "model.readout_size": "16",
+    "model.attention_size": "16", "train.steps": "4", "train.batch": "200", "train.tensorboard": "false",
+    "train.threads": "1",
+}  # fmt: skip
+
+
+def train(out: Path, *arguments: object, **sets: str) -> subprocess.CompletedProcess[str]:
+    """`torchrun -m antiphon.cli train`, without a preset."""
+    pairs = write_pairs(out.parent / "pairs.tsv", 120)
+    words = ["--train", pairs, "--out", out, *arguments]
+    for name, value in (SETS | sets).items():
+        words += ["--set", f"{name}={value}"]
+    return torchrun("-m", "antiphon.cli", "train", *map(str, words))
+
+
+def test_the_first_process_alone_claims_the_folder_and_chooses_the_preset(tmp_path: Path) -> None:
+    for number in range(3):  # whichever process is the faster
+        out = tmp_path / f"model {number}"
+        done = train(out)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("preset tiny, chosen for 120 training pairs") == 1, done.stderr
+        assert json.loads((out / "config.json").read_text("utf-8"))["config"]["preset"] == "tiny"
+
+
+def refused(done: subprocess.CompletedProcess[str], message: str) -> None:
+    """One process has said why, in one line and with status 2; what else there is comes from torchrun."""
+    ours = [line for line in done.stderr.splitlines() if line.startswith("antiphon: ")]
+    assert done.returncode != 0 and len(ours) == 1 and message in ours[0], done.stderr
+    assert "antiphon/" not in done.stderr.replace(ours[0], "") and done.stderr.count("exitcode  : 2") == 1, done.stderr
+
+
+def test_a_refusal_is_reported_once(tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    assert train(out).returncode == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    refused(train(out, **{"train.clip": "5.0"}), "train.clip was 1.0, now 5.0")
+    refused(train(out, **{"text.kind": "char"}), 'text.kind was "word"')
+    refused(train(out, **{"model.embeding": "8"}), "unknown option model.embeding")
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    foreign = tmp_path / "thesis"
+    foreign.mkdir()
+    (foreign / "chapter.tex").write_text("x", encoding="utf-8")
+    refused(train(foreign), "is not empty and holds no training")
+    assert [path.name for path in foreign.iterdir()] == ["chapter.tex"]

@@ -14,9 +14,9 @@ from antiphon.data.tokenizer import BOS, EOS, PAD
 from antiphon.errors import UserError
 from antiphon.evaluation import metrics
 from antiphon.nn.model import Loss, Model, shifted
-from antiphon.training import loop
+from antiphon.training import checkpoint, loop
 from antiphon.training.optim import copied
-from antiphon.training.run import Run, State
+from antiphon.training.run import Run, State, open_run
 from antiphon.training.validate import Validation
 
 SGD: dict[str, Any] = {"optimiser": "sgd", "learning_rate": 0.7, "schedule": "constant"}
@@ -24,9 +24,7 @@ SGD: dict[str, Any] = {"optimiser": "sgd", "learning_rate": 0.7, "schedule": "co
 
 def made(folder: Path, out: str = "model", model: dict[str, Any] | None = None, **changes: Any) -> Run:
     """A run that stands before its first update."""
-    begun = Run(options(folder, train=changes, model=model or {}), folder / out, "", Told())
-    begun.begin().__exit__()
-    return begun
+    return open_run(options(folder, train=changes, model=model or {}), folder / out, "", Told())
 
 
 def by_hand(begun: Run, rows: Any, smoothing: float, divide_by: str, clip: float) -> dict[str, torch.Tensor]:
@@ -60,7 +58,7 @@ def check_close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor
 def test_one_update_by_hand(tmp_path: Path, divide_by: str, clip: float, smoothing: float) -> None:
     begun = made(tmp_path, **SGD, normalise=divide_by, clip=clip, label_smoothing=smoothing)
     expected = by_hand(begun, begun.batches[0], smoothing, divide_by, clip)
-    loop._update(begun)
+    loop.update(begun)
     check_close(copied(begun.model), expected)
     assert (begun.state.update, begun.state.position, begun.state.bad) == (1, 1, 0)
 
@@ -74,7 +72,7 @@ def test_accumulated_batches_are_one(tmp_path: Path, divide_by: str) -> None:
     parts = [order[:5], order[-12:]]
     expected = by_hand(begun, np.concatenate(parts), 0.0, divide_by, 1.0)
     begun.batches = parts  # type: ignore[assignment]
-    update = loop._update(begun)
+    update = loop.update(begun)
     assert update.pieces == int(lengths[order[:5]].sum() + lengths[order[-12:]].sum()) + 17
     check_close(copied(begun.model), expected)
 
@@ -82,9 +80,9 @@ def test_accumulated_batches_are_one(tmp_path: Path, divide_by: str) -> None:
 def test_passes_end_where_their_batches_do(tmp_path: Path) -> None:
     """In units of tokens passes differ in length; a run of 3 epochs still sees every pair 3 times."""
     chosen = options(tmp_path, train={"batch_unit": "tokens", "batch": 40, "accumulate": 3, "epochs": 3.0})
-    begun = Run(chosen, tmp_path / "model", "", Told())
+    begun = open_run(chosen, tmp_path / "model", "", Told())
     seen = np.zeros(len(begun.data.train), int)
-    while not loop._over(begun):
+    while not loop.end_reason(begun):
         for rows in begun.batches[begun.state.position : begun.state.position + 3]:
             seen[rows] += 1
         before = begun.epochs
@@ -97,11 +95,11 @@ def test_scheduled_sampling_rises_from_nothing(tmp_path: Path) -> None:
     begun = made(tmp_path, scheduled_sampling=0.8, scheduled_sampling_steps=100)
     sources, targets = begun.batch(np.arange(100))
     given = shifted(targets)
-    assert loop._sampled(begun, sources, targets) is None
+    assert loop.sampled_inputs(begun, sources, targets) is None
     vocabulary = begun.model.vocabulary
     for update, share in ((25, 0.2), (50, 0.4), (100, 0.8), (10_000, 0.8)):
         begun.state.update = update
-        inputs = loop._sampled(begun, sources, targets)
+        inputs = loop.sampled_inputs(begun, sources, targets)
         assert inputs is not None and (inputs[:, 0] == BOS).all() and inputs.shape == given.shape
         changed = float((inputs != given)[:, 1:].float().mean())  # an untrained model draws evenly
         assert changed == pytest.approx(share * (1 - 1 / vocabulary), abs=0.08)
@@ -111,7 +109,7 @@ def test_without_scheduled_sampling_nothing_is_drawn(tmp_path: Path) -> None:
     begun = made(tmp_path)
     begun.state.update = 1000
     state = torch.get_rng_state()
-    assert loop._sampled(begun, *begun.batch(np.arange(5))) is None
+    assert loop.sampled_inputs(begun, *begun.batch(np.arange(5))) is None
     assert torch.equal(state, torch.get_rng_state())
 
 
@@ -150,11 +148,11 @@ def test_a_bad_update_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     tally = loop.Tally()
     monkeypatch.setattr(begun.model, "loss", broken)
-    tally.add(loop._update(begun), 1.0)
+    tally.add(loop.update(begun), 1.0)
     after = copied(begun.model)
     assert begun.state.bad == 1 and all(torch.equal(after[name], weight) for name, weight in before.items())
     monkeypatch.setattr(begun.model, "loss", whole)
-    tally.add(loop._update(begun), 1.0)
+    tally.add(loop.update(begun), 1.0)
     assert (
         begun.state.bad == 0
         and begun.state.update == 2
@@ -216,34 +214,24 @@ def test_the_best_model_is_kept_not_the_last(tmp_path: Path, monkeypatch: pytest
 def test_a_value_that_is_no_number_is_never_the_best() -> None:
     def judged(value: float, best: float | None, metric: str = "loss", loss: float = 3.0) -> bool:
         found = Validation(loss, metrics.Score(metric, value, "", metric == "bleu"))
-        return loop._judge(metric, found, State(best=best, best_loss=3.0))[2]
+        return loop.judge(metric, found, State(best=best, best_loss=3.0))[2]
 
     assert [judged(math.nan, None), judged(math.inf, None), judged(math.nan, 2.0)] == [False] * 3
     assert [judged(1.0, None), judged(1.0, 2.0), judged(2.0, 2.0), judged(3.0, 2.0)] == [True, True, False, False]
     assert [judged(1.0, 2.0, "bleu"), judged(3.0, 2.0, "bleu")] == [False, True]
     assert [judged(2.0, 2.0, "bleu", loss) for loss in (2.9, 3.0, 3.1)] == [True, False, False]  # equal: the loss
-    assert loop._judge("bleu", Validation(1.0), State(best=2.0)) == (None, 1.0, False)
+    assert loop.judge("bleu", Validation(1.0), State(best=2.0)) == (None, 1.0, False)
 
 
 @pytest.mark.parametrize(("start", "decoded"), [(2.0, [26, 39]), (9.0, [39])])
 def test_decoding_begins_at_valid_start_and_at_the_end_in_any_case(
     tmp_path: Path, start: float, decoded: list[int]
 ) -> None:
-    outcome, told = run(tmp_path, options(tmp_path, train={"valid_start": start, "epochs": 3.0, "samples": 1}))
+    outcome, _ = run(tmp_path, options(tmp_path, train={"valid_start": start, "epochs": 3.0}))
     lines = [line for line in log(tmp_path / "model") if "valid_loss" in line]
     assert [line["step"] for line in lines if "valid_exact_match" in line] == decoded
     assert {line["step"] for line in lines} == {13, 26, 39} and outcome.best is not None
     assert (tmp_path / "model" / "model.safetensors").exists()
-    assert told.text.count("    source    ") == len(decoded)
-
-
-def test_validation_shows_samples_and_warns(tmp_path: Path) -> None:
-    chosen = options(tmp_path, train={"learning_rate": 1e-9, "epochs": 1.0, "samples": 2, "metric": "bleu"})
-    _, told = run(tmp_path, chosen)
-    assert told.text.count("    reference ") == 2
-    assert "    warning: " in told.text and "of the outputs repeat themselves" in told.text
-    readme = (tmp_path / "model" / "README.md").read_text("utf-8")
-    assert "## Samples" in readme and "antiphon train" in readme
 
 
 def test_a_full_disk_ends_a_run_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +241,7 @@ def test_a_full_disk_ends_a_run_in_words(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("antiphon.training.checkpoint.save_file", full)
+        patch.setattr(checkpoint, "save_file", full)
         with pytest.raises(UserError, match="the disk is full; make room and run the same command again"):
             run(tmp_path, chosen)
     assert run(tmp_path, chosen)[0].updates == 3

@@ -13,6 +13,7 @@ from tasks import last_checkpoint, log, options, run, same, weights
 from antiphon.config.sections import Config
 from antiphon.errors import UserError
 from antiphon.training import checkpoint, loop
+from antiphon.training.validate import Validator
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,9 +21,9 @@ ROOT = Path(__file__).parents[1]
 DRIVER = '''
 import json, os, signal, sys, torch
 from pathlib import Path
-from antiphon import model_folder
 from antiphon.config import loading
 from antiphon.training import checkpoint, loop
+from antiphon.training.run import Run
 from antiphon.training.validate import Validator
 from safetensors.torch import save
 
@@ -74,24 +75,24 @@ else:
     sys.exit()
 out = parent / point
 match point:
-    case "before a checkpoint": at(1, loop, "_checkpoint_due")
-    case "after an update": at(11, loop, "_show")
+    case "before a checkpoint": at(1, Run, "checkpoint")
+    case "in an update": at(22, Run, "batch")
     case "in a checkpoint": at(3, checkpoint, "save_file", half)
     case "before a checkpoint's rename": renamed(out / "run" / "checkpoints", 3, before=True)
     case "after a checkpoint's rename": renamed(out / "run" / "checkpoints", 4, before=False)
     case "in a validation": at(2, Validator, "loss")
     case "in the model folder": renamed(out, 5, before=False)
-    case "at an epoch's end": advance, loop.Run.advance = loop.Run.advance, at_an_epochs_end
+    case "at an epoch's end": advance, Run.advance = Run.advance, at_an_epochs_end
 loop.train(loading.from_dict(options, "test"), out, "antiphon train")
 '''
 POINTS = [
-    "before a checkpoint", "after an update", "in a checkpoint", "before a checkpoint's rename",
+    "before a checkpoint", "in an update", "in a checkpoint", "before a checkpoint's rename",
     "after a checkpoint's rename", "in a validation", "in the model folder", "at an epoch's end",
 ]  # fmt: skip
 
 
 def everything(folder: Path) -> Config:
-    """A run with all that has a state: dropouts, averages, cut copies, drawn inputs, Adam, a plateau."""
+    """A run with all that has a state: dropouts, averages, BPE-dropout, sampled inputs, Adam, a plateau."""
     return options(
         folder,
         text={"kind": "bpe", "size": 60, "byte_fallback": False, "dropout": 0.2, "dropout_copies": 2},
@@ -128,9 +129,9 @@ def killed(whole: Path) -> Path:
 
 
 def last_state(out: Path) -> dict[str, Any]:
-    """Where the last checkpoint stands; nothing where there is none."""
-    found = checkpoint.load(out / "run" / "checkpoints")
-    return dict(found[1]["state"]) if found else {}
+    """How far the last checkpoint has come; nothing where there is none."""
+    loaded = checkpoint.load(out / "run" / "checkpoints")
+    return dict(loaded[1]["state"]) if loaded else {}
 
 
 def check_same(out: Path, reference: Path) -> None:
@@ -168,7 +169,7 @@ def test_the_same_command_goes_on_after_a_kill_from_outside(tmp_path: Path) -> N
         process.stderr.read()
     assert process.returncode != 0
     again = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120)
-    assert again.returncode == 0 and "going on from update" in again.stderr, again.stderr
+    assert again.returncode == 0 and "resuming from update" in again.stderr, again.stderr
     run(tmp_path, chosen, "whole")
     check_same(tmp_path / "killed", tmp_path / "whole")
 
@@ -185,7 +186,7 @@ def test_more_epochs_go_on_and_end_as_if_asked_for_at_once(tmp_path: Path) -> No
     short, long = (options(tmp_path, train={"epochs": n, "ema": 0.9}) for n in (2.0, 4.0))
     run(tmp_path, short)
     outcome, told = run(tmp_path, long)
-    assert "going on from update 26" in told.text and outcome.updates == 52 and outcome.epochs == 4
+    assert "resuming from update 26" in told.text and outcome.updates == 52 and outcome.epochs == 4
     run(tmp_path, long, "whole")
     check_same(tmp_path / "model", tmp_path / "whole")
     fewer, told = run(tmp_path, short)
@@ -206,11 +207,11 @@ def test_a_killed_end_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """A checkpoint of the last update, before the last validation, must not pass for the end."""
     chosen = options(tmp_path, train={"steps": 6, "checkpoint_every": 6})
 
-    def stop(*_: object, last: bool) -> None:
+    def stop(*_: object, decode: bool) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_validate", stop)
+        patch.setattr(Validator, "measure", stop)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path, chosen)
     assert not (tmp_path / "model" / "model.safetensors").exists()

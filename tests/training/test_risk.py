@@ -19,10 +19,10 @@ from antiphon.errors import UserError
 from antiphon.nn.model import Model, build, shifted
 from antiphon.training import loop
 from antiphon.training import risk as risk_module
-from antiphon.training.device import Machine
+from antiphon.training.device import Device
 from antiphon.training.optim import copied
 from antiphon.training.risk import Candidates, Risk, Sampler, expected
-from antiphon.training.run import Run
+from antiphon.training.run import open_run
 
 SOURCES = torch.tensor([[4, 5, 6, EOS], [7, EOS, PAD, PAD], [5, 5, EOS, PAD]])
 TARGETS = torch.tensor([[5, 6, EOS], [4, EOS, PAD], [6, 6, EOS]])
@@ -59,7 +59,7 @@ def tiny(**changes: Any) -> Model:
 def measured(samples: int = 4, **changes: Any) -> Risk:
     chosen = sections.Train(risk="bleu", risk_samples=samples, risk_alpha=0.3, **changes)
     words = Tokenizer.train(["a b c d"], Text(kind="word", size=8), 8)
-    return Risk(chosen, words, Machine(torch.device("cpu"), False, 0, 1))
+    return Risk(chosen, words, Device(torch.device("cpu"), False, 0, 1))
 
 
 def by_hand(model: Model, alpha: float) -> Tensor:
@@ -171,9 +171,9 @@ def test_a_share_of_the_loss_is_the_cross_entropy(tmp_path: Path, normalise: str
     moved = {}
     for share in (0.0, 0.4, 1.0):
         changes = plain | ({"risk": "chrf", "risk_share": share, "risk_alpha": 0.5} if share else {})
-        begun = Run(options(tmp_path, train=changes), tmp_path / f"model{share}", "", Told())
+        begun = open_run(options(tmp_path, train=changes), tmp_path / f"model{share}", "", Told())
         before = copied(begun.model)
-        update = loop._update(begun)
+        update = loop.update(begun)
         moved[share] = {name: weight - before[name] for name, weight in copied(begun.model).items()}
         assert update.risk is None if share == 0 else 0 < (update.risk or 0) / update.sentences < 1
     for name, both in moved[0.4].items():

@@ -16,6 +16,7 @@ from antiphon.cli.main import app
 from antiphon.config import loading
 from antiphon.config.sections import Config
 from antiphon.errors import UserError
+from antiphon.progress import Reporter
 from antiphon.training import tune
 from antiphon.training.loop import train
 from antiphon.training.tune import Axis, axis
@@ -127,7 +128,7 @@ def test_a_hopeless_trial_is_pruned(tmp_path: Path) -> None:
     list(tune.tune(load, ["train.learning_rate=0.02,0.03"], 5, out, "", told))
     import optuna
 
-    study = tune._study(load((), True), [axis("train.learning_rate=0.02,0.03")], out)
+    study = tune.open_study(load((), True), [axis("train.learning_rate=0.02,0.03")], out)
     bad = load(["train.learning_rate=1e-9"], True)
     trial = study.ask()
     seen = []
@@ -140,31 +141,37 @@ def test_a_hopeless_trial_is_pruned(tmp_path: Path) -> None:
     outcome = train(bad, tmp_path / "bad", "", told, watch)
     assert (outcome.updates, outcome.reason, len(seen)) == (2, "pruned", 1)
     study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-    assert tune._count(study) == 6
+    assert tune.trials_ended(study) == 6
+
+
+class Stopped(Told):
+    """A reporter that notes each update of all trials, and ends the command at one of them."""
+
+    def __init__(self, at: int = 0) -> None:
+        super().__init__()
+        self.at = at
+        self.updates: list[float] = []
+
+    def without_messages(self) -> Reporter:
+        return self
+
+    def show(self, stage: str, done: float, total: float | None, detail: str = "", elapsed: float = 0.0) -> None:
+        if stage == "training":
+            self.updates.append(done)
+            if len(self.updates) == self.at:
+                raise KeyboardInterrupt
 
 
 @needs_optuna
-def test_a_stopped_trial_goes_on_and_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, load = tmp_path / "study", loader(tmp_path, checkpoint_every=1)
-    whole = train
-    calls: list[tuple[Config, Path]] = []
-
-    def stopped(options: Config, place: Path, *more: Any) -> Any:
-        calls.append((options, place))
-        if len(calls) == 2:
-            half = options.model_copy(update={"train": options.train.model_copy(update={"steps": 2})})
-            whole(half, place, *more)
-            raise KeyboardInterrupt
-        return whole(options, place, *more)
-
-    monkeypatch.setattr(tune, "train", stopped)
+def test_a_stopped_trial_is_resumed_and_counts_once(tmp_path: Path) -> None:
+    load, whole, again = loader(tmp_path, checkpoint_every=1), Stopped(), Stopped()
+    first, second, _ = tune.tune(load, VARY, 2, tmp_path / "whole", "", whole)
+    assert whole.updates == [1, 2, 3, 4] * 2
     with pytest.raises(KeyboardInterrupt):
-        list(tune.tune(load, VARY, 3, out, "", Told()))
-    told = Told()
-    lines = list(tune.tune(load, VARY, 3, out, "", told))
-    assert len(calls) == 4 and calls[2] == calls[1]  # the same options in the same folder
-    assert "going on from update 2" in told.text
-    assert len(lines) == 3 and lines[-1].startswith("best")
+        list(tune.tune(load, VARY, 2, tmp_path / "stopped", "", Stopped(at=6)))
+    resumed, _ = tune.tune(load, VARY, 2, tmp_path / "stopped", "", again)
+    assert again.updates == [2, 3, 4]
+    assert resumed.split("\t")[1:] == second.split("\t")[1:] != first.split("\t")[1:]
 
 
 @needs_optuna

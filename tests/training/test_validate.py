@@ -15,10 +15,10 @@ from antiphon.decoding.torch_engine import TorchEngine
 from antiphon.errors import UserError
 from antiphon.nn.model import Model, build
 from antiphon.seq2seq import Seq2Seq
-from antiphon.training.device import Machine
+from antiphon.training.device import Device
 from antiphon.training.validate import Validator
 
-MACHINE = Machine(torch.device("cpu"), False, 0, 1)
+MACHINE = Device(torch.device("cpu"), False, 0, 1)
 PAIRS = [Pair("a b c", "a b c"), Pair("d", "d e f g"), Pair("h a", "a h"), Pair("b " * 20, "b b")]
 
 

@@ -18,7 +18,7 @@ from antiphon.decoding.torch_engine import TorchEngine
 from antiphon.errors import UserError
 from antiphon.nn.model import Model
 from antiphon.training import warm_start
-from antiphon.training.run import Run
+from antiphon.training.run import Run, open_run
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def from_model(old: Path, folder: Path, extra: str = "", **sections: dict[str, A
 
 
 def begun(old: Path, folder: Path, extra: str = "", **sections: dict[str, Any]) -> Run:
-    return Run(from_model(old, folder, extra, **sections), folder / "new", "", Told())
+    return open_run(from_model(old, folder, extra, **sections), folder / "new", "", Told())
 
 
 def test_the_options_are_the_old_models_unless_given(old: Path, tmp_path: Path) -> None:
@@ -110,18 +110,18 @@ def test_new_pieces_are_made_of_the_old_pieces_of_their_text() -> None:
             assert known.encode("latin-1").decode() == piece  # bytes where letters are new
     assert cut > 2
     rows = np.random.default_rng(1).normal(size=(len(first), 3)).astype(np.float32)
-    drawn = np.full((len(second), 3), 7, np.float32)
-    for new, row in enumerate(warm_start.mapped(rows, parts, drawn)):
+    initial = np.full((len(second), 3), 7, np.float32)
+    for new, row in enumerate(warm_start.mapped(rows, parts, initial)):
         np.testing.assert_allclose(row, np.mean([rows[i] for i in parts[new]], axis=0), rtol=1e-6)
 
 
-def test_what_nothing_is_known_of_stays_as_drawn() -> None:
+def test_what_nothing_is_known_of_keeps_its_initial_rows() -> None:
     words = Text(kind="word", size=50)
     first, second = (Tokenizer.train([text] * 3, words, 50) for text in ("a b", "a owl b"))
-    drawn = np.random.default_rng(2).normal(size=(len(second), 4)).astype(np.float32)
-    rows = warm_start.mapped(np.zeros((len(first), 4), np.float32), first.parts(second), drawn)
+    initial = np.random.default_rng(2).normal(size=(len(second), 4)).astype(np.float32)
+    rows = warm_start.mapped(np.zeros((len(first), 4), np.float32), first.parts(second), initial)
     unknown = [i for i, ids in enumerate(first.parts(second)) if not ids]
-    assert second.pieces(unknown) == ["▁owl"] and (rows[unknown] == drawn[unknown]).all()
+    assert second.pieces(unknown) == ["▁owl"] and (rows[unknown] == initial[unknown]).all()
     assert not np.delete(rows, unknown, 0).any()
     specials = Tokenizer.train(["a b"] * 3, Text(kind="bpe", size=300), 270)
     assert [ids for ids in first.parts(specials)[4:260] if ids] == []  # bytes, which words do not have
@@ -167,13 +167,16 @@ def test_a_joint_vocabulary_may_become_two(old: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(made.model.target_embedding.weight[new].detach().numpy(), rows[same_piece])
 
 
-def test_weights_that_the_old_model_lacks_are_drawn_and_named(old: Path, tmp_path: Path) -> None:
+def test_weights_that_the_pretrained_model_lacks_keep_their_initial_values_and_are_named(
+    old: Path, tmp_path: Path
+) -> None:
     place = tmp_path / "plain"
     place.mkdir()
     run(place, options(place, model={"decoder": "input_feeding"}, train={"steps": 1}))
-    made = begun(place, tmp_path, model={"coverage": True})
-    told = made.reporter.messages  # type: ignore[attr-defined]
-    assert any("drawn anew" in text and "w_c" in text and "model.coverage was False, now True" in text for text in told)
+    started = begun(place, tmp_path, model={"coverage": True})
+    assert isinstance(started.reporter, Told)
+    (message,) = [text for text in started.reporter.messages if "has no weights for" in text]
+    assert "w_c" in message and "model.coverage was False, now True" in message
 
 
 def test_the_command_line_starts_from_a_model(old: Path, tmp_path: Path) -> None:
@@ -184,6 +187,6 @@ def test_the_command_line_starts_from_a_model(old: Path, tmp_path: Path) -> None
     assert result.exit_code == 0, result.output
     found = model_folder.load(tmp_path / "new").config
     assert found.train.start == str(old / "model") and found.model == model_folder.load(old / "model").config.model
-    assert "starting from" in result.output
+    assert "warm start from" in result.output
     missing = CliRunner().invoke(app, [*arguments[:4], str(tmp_path / "nothing"), *arguments[5:]])
     assert missing.exit_code == 2 and "no such model folder" in missing.output

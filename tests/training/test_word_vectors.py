@@ -12,7 +12,7 @@ from antiphon.config.sections import Text
 from antiphon.data.tokenizer import UNK, Tokenizer
 from antiphon.errors import UserError
 from antiphon.training import word_vectors
-from antiphon.training.run import Run
+from antiphon.training.run import open_run
 
 ROWS = {"b": [1.5, -2.0, 0.25], "owl": [9.0, 9.0, 9.0], "a": [0.5, 1e-3, -7.0], ". .": [4.0, 4.0, 4.0]}
 
@@ -55,9 +55,9 @@ def test_a_run_begins_with_the_vectors(tmp_path: Path) -> None:
     path = tmp_path / "w.vec"
     rows = np.random.default_rng(1).normal(size=(3, 16)).round(4)
     path.write_text("".join(f"{w} {' '.join(map(str, row))}\n" for w, row in zip("agz", rows, strict=True)), "utf-8")
-    plain = Run(options(tmp_path), tmp_path / "plain", "", Told())
+    plain = open_run(options(tmp_path), tmp_path / "plain", "", Told())
     told = Told()
-    made = Run(options(tmp_path, train={"target_vectors": str(path)}), tmp_path / "made", "", told)
+    made = open_run(options(tmp_path, train={"target_vectors": str(path)}), tmp_path / "made", "", told)
     ids = [made.data.target.encode(word).ids[0] for word in "ag"]
     expected = plain.model.target_embedding.weight.detach().numpy().copy()
     expected[ids] = rows[:2]
