@@ -7,7 +7,7 @@ import typer
 
 from antiphon.cli import flags
 from antiphon.cli.program import command, first, recipes, typed
-from antiphon.files import whole_text
+from antiphon.files import write
 
 
 @functools.partial(command, group=recipes)
@@ -57,7 +57,7 @@ def run(
 
 @functools.partial(command, group=recipes)
 def table_(out: flags.ResultsPage = Path("docs/results.md")) -> None:
-    """Write the page of all recipes' results beside published ones.
+    """Write the page of all recipes' results beside published ones, in English and, beside it, in Chinese.
 
     \b
     Example:
@@ -65,7 +65,7 @@ def table_(out: flags.ResultsPage = Path("docs/results.md")) -> None:
     """
     from antiphon.recipes import results_page
 
-    text = results_page.page(Path("recipes"))
-    with whole_text(out) as file:
-        file.write(text)
-    typer.echo(f"{out} is written", err=True)
+    for language in results_page.LANGUAGES:
+        path = out.with_name(f"{out.stem}{language.suffix}{out.suffix}")
+        write(path, results_page.page(Path("recipes"), language))
+        typer.echo(f"{path} is written", err=True)

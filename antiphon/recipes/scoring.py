@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -154,7 +155,7 @@ def perplexity(model: Seq2Seq, sources: Sequence[str], targets: Sequence[str], n
         counts, unit = [len(text.split()) for text in targets], "word between spaces|eos:not counted"
     ends = name == "word_perplexity"
     nll = -sum(result.log_prob - (result.token_log_probs[-1] if ends else 0.0) for result in results)
-    return Score(name, math.exp(nll / sum(counts)), f"{name}|unit:{unit}", False)
+    return Score(name, math.exp(nll / sum(counts)), f"{name}|unit:{unit}", False, scale="from 1")
 
 
 def _measures(recipe: Recipe) -> Mapping[str, Measure]:
@@ -205,7 +206,7 @@ def _score(
 
 def _tokenised_bleu(outputs: Sequence[str], references: Path, language: str) -> Score:
     score = metrics.tokenised_bleu(metrics.moses(outputs, language), list(read_lines(references)))
-    return Score("tokenised bleu", score.value, score.signature, True, score.note)
+    return replace(score, name="tokenised bleu")
 
 
 def _write_outputs(out: Path, row: Row, group: Sequence[Trained], outputs: Sequence[str]) -> None:

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from antiphon.cli.main import app
 from antiphon.errors import UserError
 from antiphon.recipes import results_page
 
@@ -65,10 +67,24 @@ def test_an_ensemble_costs_what_its_members_cost(tmp_path: Path) -> None:
 
 
 def test_scores_from_0_to_1_have_four_places() -> None:
-    assert (
-        results_page.figure(score("bleu", 0.52724, published={"a book": 0.5116}, deviation=0.0031)) == "0.5272 ± 0.0031"
-    )
-    assert results_page.figure(score("slots", 0.234, reach=3.0)) == "0.23"
+    assert results_page.figure(score("x", 0.52724, scale="0-1", deviation=0.0031)) == "0.5272 ± 0.0031"
+    assert results_page.figure(score("x", 0.234, scale="errors per 100 slots")) == "0.23"
+
+
+def test_a_scale_other_than_0_to_100_is_said(tmp_path: Path) -> None:
+    rows = [row(score("bleu", 20.0, scale="0-100"), score("nist", 8.0, scale="bits"))]
+    page = results_page.page(written(tmp_path, rows))
+    assert "bleu: `bleu|v`" in page and "nist (bits): `nist|v`" in page
+
+
+def test_the_chinese_page_takes_its_titles_from_the_recipes_pages(tmp_path: Path) -> None:
+    folder = written(tmp_path, [row(score("wer", 30.0, reach=20.0), name="dev"), row(score("bleu", 21.0), ensemble=2)])
+    page = results_page.page(folder, results_page.CHINESE)
+    assert "## 字符" in page and "### [words](../recipes/characters/words/README.zh-CN.md)" in page
+    assert "Words。2026-01-02，提交 0123456789，A processor，2 个核，训练用 1 个线程。" in page
+    assert "| test | m，2 个模型的集成 | bleu | 21.00 |" in page and "没有达到目标：dev, m：wer。" in page
+    (folder / "characters" / "words" / "README.zh-CN.md").write_text("# 单词\n", encoding="utf-8")
+    assert "单词。2026-01-02" in results_page.page(folder, results_page.CHINESE)
 
 
 def test_no_results_and_old_results_are_told(tmp_path: Path) -> None:
@@ -80,6 +96,22 @@ def test_no_results_and_old_results_are_told(tmp_path: Path) -> None:
         results_page.page(tmp_path)
 
 
-def test_the_projects_page_is_current() -> None:
-    page = (ROOT / "docs" / "results.md").read_text("utf-8")
-    assert page == results_page.page(ROOT / "recipes"), "run: antiphon recipe table"
+def test_the_command_writes_both_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path / "recipes", [row(score("bleu", 21.0))])
+    (tmp_path / "docs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, ["recipe", "table"]).exit_code == 0
+    assert "# Results" in (tmp_path / "docs" / "results.md").read_text("utf-8")
+    assert "# 结果" in (tmp_path / "docs" / "results.zh-CN.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("language", results_page.LANGUAGES, ids=["English", "Chinese"])
+def test_the_projects_pages_are_current(language: results_page.Language) -> None:
+    page = (ROOT / "docs" / f"results{language.suffix}.md").read_text("utf-8")
+    assert page == results_page.page(ROOT / "recipes", language), "run: antiphon recipe table"
+
+
+def test_both_languages_have_the_same_figures() -> None:
+    english, chinese = (results_page.page(ROOT / "recipes", language) for language in results_page.LANGUAGES)
+    rows = [[line.split(" | ")[2:] for line in page.splitlines() if line[:2] == "| "] for page in (english, chinese)]
+    assert [cells for cells in rows[0] if cells[0] != "metric"] == [cells for cells in rows[1] if cells[0] != "指标"]

@@ -91,7 +91,8 @@ def per_dialogue(items: Sequence[dict[str, Any]], outputs: Sequence[str]) -> Sco
     for item, output in zip(items, outputs, strict=True):
         same = output.split() == str(item["target"]).split()
         right[item["dialogue"]] = right.get(item["dialogue"], True) and same
-    return Score("per_dialogue", 100 * float(np.mean(list(right.values()))), "per_dialogue|case:mixed", True)
+    value = 100 * float(np.mean(list(right.values())))
+    return Score("per_dialogue", value, "per_dialogue|case:mixed", True, scale="per cent of dialogues")
 
 
 MEASURES: dict[str, Measure] = {"per_dialogue": per_dialogue}

@@ -54,13 +54,14 @@ def poem(model: "Seq2Seq", first: str, lines: int = 8, beam: int = 20) -> list[s
 def length(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> Score:
     """Outputs as long as their source, per cent."""
     same = [len(item["source"]) == len(output) for item, output in zip(items, outputs, strict=True)]
-    return Score("length", 100 * sum(same) / len(same), "length|equal|per cent", True)
+    return Score("length", 100 * sum(same) / len(same), "length|equal|per cent", True, scale="per cent of outputs")
 
 
 def tones(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> Score:
     """Outputs as long as their source and of opposed tones at all even places, per cent."""
     right = [contrast(item["source"], output) == 1 for item, output in zip(items, outputs, strict=True)]
-    return Score("tones", 100 * sum(right) / len(right), "tones|even places opposed|pingshui|per cent", True)
+    signature = "tones|even places opposed|pingshui|per cent"
+    return Score("tones", 100 * sum(right) / len(right), signature, True, scale="per cent of outputs")
 
 
 def faults(item: Mapping[str, Any], output: str) -> float:

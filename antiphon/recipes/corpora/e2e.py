@@ -98,7 +98,7 @@ def faults(item: Mapping[str, Any], output: str) -> float:
 def slot_faults(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> Score:
     """Slots missed or added, by the rules of `faults`, an output."""
     total = sum(faults(item, output) for item, output in zip(items, outputs, strict=True))
-    return Score("slot_faults", total / len(outputs), "slot_faults|rules|an output", False)
+    return Score("slot_faults", total / len(outputs), "slot_faults|rules|an output", False, scale="faults an output")
 
 
 def bleu_mteval(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> Score:

@@ -171,7 +171,7 @@ def bleu_gentscorer(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) 
             right[n - 1] += (grams & most).total()
     value = math.exp(min(0.0, 1 - r / c)) if c else 0.0
     value *= math.exp(sum(math.log(a / (b + 1e-7) + 1e-7) for a, b in zip(right, total, strict=True)) / 4)
-    return Score("bleu_gentscorer", value, "bleu|n:4|case:lc|tok:rnnlg|nrefs:var|as:GentScorer", True)
+    return Score("bleu_gentscorer", value, "bleu|n:4|case:lc|tok:rnnlg|nrefs:var|as:GentScorer", True, scale="0-1")
 
 
 def slot_error(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> Score:
@@ -183,7 +183,8 @@ def slot_error(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> Sc
             few, many = _slot_errors(act, output)
             slots += few
             errors += many
-    return Score("slot_error", 100 * errors / max(slots, 1), "slot_error|per cent|as:GentScorer", False)
+    value = 100 * errors / max(slots, 1)
+    return Score("slot_error", value, "slot_error|per cent|as:GentScorer", False, scale="errors per 100 slots")
 
 
 def faults(item: Mapping[str, Any], output: str) -> float:

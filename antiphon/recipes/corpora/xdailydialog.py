@@ -41,7 +41,7 @@ def distinct(n: int) -> Measure:
         cut = [units(output, writing) for output in outputs]
         ngrams = [tuple(words[i : i + n]) for words in cut for i in range(len(words) - n + 1)]
         value = 100 * len(set(ngrams)) / max(1, sum(map(len, cut)))
-        return Score(f"distinct{n}", value, f"distinct{n}|writing:{writing}", True)
+        return Score(f"distinct{n}", value, f"distinct{n}|writing:{writing}", True, scale="n-grams per 100 words")
 
     return measure
 
