@@ -9,7 +9,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 PINNED = -c constraints.txt
 TORCH = $(shell grep '^torch==' constraints.txt)
 
-.PHONY: help demo test test-runtime check memory stream bench peers precision clean
+.PHONY: help demo test test-runtime check memory stream bench peers precision pictures clean
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,9 @@ peers: $(VENV)/installed ## install the peers for bench, each apart, below bench
 
 precision: $(VENV)/installed ## whether bfloat16 products cost quality: three seeds each, on the folder ANTIPHON_DATA
 	$(BIN)/python benchmarks/precision.py --out benchmarks/precision.json
+
+pictures: $(VENV)/installed ## draw the pictures of README and docs; trains the demo's model, needs a Chinese font
+	$(BIN)/python -m benchmarks.pictures
 
 clean: ## remove .venv, the demo's model and caches; your own models stay
 	rm -rf $(VENV) demo-model build dist antiphon.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

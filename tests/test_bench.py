@@ -187,7 +187,7 @@ def results_of(values: dict[str, dict[str, float]], goals: list[Goal], key: str 
     row = Row(key, "training", "tokens/s", "all alike", [System(name, key=name[:1].lower()) for name in values], goals)
     made = table.empty(row)
     for name, cell in made["cells"].items():
-        cell["own"] = name == "Antiphon"
+        cell["own"] = name.startswith("Antiphon")
         cell["values"] = values[name]
         cell["peaks"] = dict.fromkeys(values[name], 2 * 2**30)
         cell["details"] = {number: {"weights": 1000, "updates": 7} for number in values[name]}
@@ -205,17 +205,28 @@ def test_the_table_has_medians_ratios_limits_and_reasons() -> None:
     rounds = {"Antiphon": {"0": 4000.0, "1": 6000.0}, "Eole": {"0": 1000.0, "1": 1200.0}, "Gone": {}}
     text = table.render(results_of(rounds, [Goal(times=4), Goal(times=5, over="Eole"), Goal(times=1, over="Gone")]))
     goals = "4 x Eole: reached; 5 x Eole: not reached; 1 x Gone: not measured"
-    assert f"| training | tokens/s | 5,000 (Antiphon) | 1,100 (Eole) | 4.50 | {goals} |" in text
+    assert (
+        f"| training | tokens/s | 5,000 (Antiphon) | 5,000 (Antiphon) | 1,100 (Eole) | 4.50 | 4.50 | {goals} |" in text
+    )
     assert "| Antiphon | 5,000 (4,000 - 6,000) | 1,000 | 7 | 12% | 2.00 | 4.50 |" in text  # 5e3 x 1e6 / 4e10
     assert "| Gone | not installed |" in text
     assert "| square | 40 | 80 |" in text
-    assert "| peak memory, training small | GiB | 2.00 (Antiphon) | 2.00 (Eole) | 1.00 | 1.5: not reached |" in text
+    assert (
+        "| peak memory, training small | GiB | 2.00 (Antiphon) | 2.00 (Antiphon) | 2.00 (Eole) | 1.00 | 1.00 | 1.5: not"
+        in text
+    )
+
+
+def test_the_summary_has_the_peers_network_beside_our_best() -> None:
+    preset, small = "Antiphon, preset fast", "Antiphon, shape small"
+    text = table.render(results_of({preset: {"0": 36.0}, small: {"0": 6.0}, "Eole": {"0": 12.0}}, [Goal(value=33)]))
+    assert f"| 36.0 ({preset}) | 6.00 ({small}) | 12.0 (Eole) | 3.00 | 0.50 | 33: reached |" in text
 
 
 def test_lower_is_better_where_the_row_says_so() -> None:
     results = results_of({"Antiphon": {"0": 2.0}, "Eole": {"0": 6.0}}, [Goal(value=3)], "single")
     results["rows"]["single"]["higher"] = False
-    assert "| 2.00 (Antiphon) | 6.00 (Eole) | 3.00 | 3: reached |" in table.render(results)
+    assert "| 2.00 (Antiphon) | 2.00 (Antiphon) | 6.00 (Eole) | 3.00 | 3.00 | 3: reached |" in table.render(results)
 
 
 def test_the_picture_is_drawn_from_what_was_measured(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ BLUE = "#0072b2"
 # Okabe and Ito's colours, which colour-blind readers can tell apart, dark ones first; and marks for print in grey.
 COLOURS = (BLUE, "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 10.0,
     "axes.titlesize": 12.0,
     "axes.titlepad": 10.0,
