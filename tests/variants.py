@@ -44,6 +44,9 @@ def variants() -> list[Options]:
         {"decoder": "initial", "decoder_layers": 2},
         {"reverse_source": True},
         {"merge": "sum", "readout": "residual", "score": "multi_head"},
+        {"merge": "sum", "readout": "residual", "score": "multi_head", "layer_norm_epsilon": 0.1},
+        {"layer_norm": "output", "layer_norm_epsilon": 0.1},
+        {"layer_norm": "gates", "layer_norm_epsilon": 0.1},
         {"tie": "all"},
         {"tie": "decoder"},
     ]

@@ -156,6 +156,9 @@ class Model(Section):
     readout_size: Whole = option(0, "units of the readout; 0: as the embedding where tied, else as the decoder")
     tie: Tie = option("none", "share embeddings: `decoder`: target embedding and output layer; `all`: the source's too")
     layer_norm: LayerNorm = option("none", "layer normalisation: of each layer's `output`, or of the `gates` (slower)")
+    layer_norm_epsilon: Positive = option(
+        1e-5, "what every layer normalisation adds to the variance (the residual readout's too); Keras: 1e-3"
+    )
     dropout_embedding: Rate = option(0.0, "dropout of embeddings")
     dropout_recurrent: Rate = option(0.0, "dropout of each recurrent layer's output")
     dropout_output: Rate = option(0.0, "dropout before the output layer")

@@ -42,7 +42,7 @@ def encoder(m: Model, weights: Weights, int8: bool, shortlist: bool = False) -> 
     Raises:
         UserError: an option has a value that this module cannot write.
     """
-    g = Graph(weights, int8)
+    g = Graph(weights, int8, m.layer_norm_epsilon)
     source = _source(g)
     encoded = _layers(g, m, source, g.embed("source_embedding.weight", g.op("Transpose", source.ids)))
     memory, ports = _memory(g, m, source, encoded)._asdict(), attention.memory_ports(m)

@@ -35,8 +35,9 @@ def known(cases: Mapping[str, Case], name: str, option: str) -> Case:
 class Graph:
     """A graph under construction. Methods take and return names of values; each weight is written once."""
 
-    def __init__(self, weights: Weights, int8: bool, prefix: str = "") -> None:
-        self.weights, self.int8, self.prefix = weights, int8, prefix  # names differ inside a loop and around it
+    def __init__(self, weights: Weights, int8: bool, epsilon: float, prefix: str = "") -> None:
+        self.weights, self.int8, self.epsilon = weights, int8, epsilon  # of layer normalisation
+        self.prefix = prefix  # names differ inside a loop and around it
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
         self.inputs: list[onnx.ValueInfoProto] = []
@@ -128,7 +129,7 @@ class Graph:
 
     def normalised(self, x: str, scale: str, shift: str) -> str:
         """Layer normalisation over the last axis."""
-        return self.op("LayerNormalization", x, scale, shift)
+        return self.op("LayerNormalization", x, scale, shift, epsilon=self.epsilon)
 
     def finished(self, name: str) -> onnx.GraphProto:
         """The graph alone, such as a loop's body; values that are outputs get the outputs' names."""

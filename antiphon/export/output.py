@@ -133,7 +133,7 @@ def _best_of_some(g: Graph, layer: Words, readouts: str, query: Query) -> Best:
     readouts = g.op("Identity", readouts)  # branches cannot read what is an output too
     weight, bias = g.input("words.weight", _kind(g), layer.weight.shape[1], "W"), g.input("words.bias", FLOAT, "W")
     scale = g.input("words.scale", FLOAT, "W") if g.int8 else ""
-    some, every = (Graph(g.weights, g.int8, prefix) for prefix in ("some.", "every."))
+    some, every = (Graph(g.weights, g.int8, g.epsilon, prefix) for prefix in ("some.", "every."))
     answers = (
         _best(some, some.multiplied(readouts, weight, bias, scale), 0, query),
         _best(every, _logits(every, layer, readouts, layer.bans), len(layer.bias), query),

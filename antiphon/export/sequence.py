@@ -96,7 +96,7 @@ def _scan(g: Graph, layer: Layer, x: str, source: Source, H: int, backward: int)
     """One direction over x [S, B, I]: outputs [S, B, H] and the last state, parts [B, H]."""
     rows, inputs = g.weights[f"{layer.name}.weight_ih"].shape  # G H, I
     from_x = g.unflattened(input_share(g, layer, g.reshape(x, -1, inputs)), x)  # [S, B, G H]
-    body = Graph(g.weights, g.int8, f"{layer.name}.")
+    body = Graph(g.weights, g.int8, g.epsilon, f"{layer.name}.")
     before = tuple(body.input(f"{layer.name}.before.{part}", FLOAT, "B", H) for part in layer.parts)
     share = body.input(f"{layer.name}.x", FLOAT, "B", rows)
     real = body.input(f"{layer.name}.real", TensorProto.BOOL, "B", 1)

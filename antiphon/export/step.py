@@ -48,7 +48,7 @@ def step(m: Model, weights: Weights, int8: bool, shortlist: bool = False) -> onn
     Raises:
         UserError: an option has a value that this module cannot write.
     """
-    g = Graph(weights, int8)
+    g = Graph(weights, int8, m.layer_norm_epsilon)
     decoder = known(DECODERS, m.decoder, "model.decoder")
     tokens, rows = g.input("tokens", INT, "N"), g.input("rows", INT, "N")
     query = output.Query(g.input("k", INT, 1), g.input("ask", INT, "N", 1))

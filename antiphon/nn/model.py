@@ -204,6 +204,9 @@ def build(options: sections.Model, source_vocabulary: int, target_vocabulary: in
     )
     if o.tie != "none":
         model.output.weight = target_embedding.weight
+    for module in model.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.eps = o.layer_norm_epsilon
     if draw:
         initialise(model, o.init, o.init_scale)
     return model

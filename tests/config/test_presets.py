@@ -174,6 +174,7 @@ def test_tensorflow_tutorial() -> None:
     stated("tensorflow_tutorial", "text", normalise="tensorflow")
     stated("tensorflow_tutorial", "model", merge="sum", bridge="zero", decoder="over_outputs", readout="residual")
     stated("tensorflow_tutorial", "model", score="multi_head", heads=1, init="keras")
+    stated("tensorflow_tutorial", "model", layer_norm_epsilon=1e-3)  # Keras's default
     stated("tensorflow_tutorial", "train", optimiser="adam", learning_rate=1e-3, clip=0.0, epsilon=1e-7)
     stated("tensorflow_tutorial", "train", batch=64, batch_unit="sentences", normalise="tokens")
     stated("tensorflow_tutorial", "train", metric="loss", patience=3, valid_every=100, steps=10_000)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import LayerNorm
 from variants import Options, variants
 
 from antiphon.config import loading
@@ -173,3 +174,16 @@ def test_sizes_that_do_not_fit_say_what_to_set(options: Options, names: list[str
         made(options)
     for name in names:
         assert name in str(error.value)
+
+
+def test_every_layer_normalisation_has_the_epsilon_of_the_options() -> None:
+    for options in ({"layer_norm": "gates"}, {"layer_norm": "output", "readout": "residual", "score": "multi_head"}):
+        for epsilon in (1e-5, 1e-3):
+            norms = [m for m in made({**options, "layer_norm_epsilon": epsilon}).modules() if isinstance(m, LayerNorm)]
+            assert {norm.eps for norm in norms} == {epsilon}
+
+
+def test_models_of_before_keep_their_epsilon() -> None:
+    stored = loading.load(over={"model": SMALL}).model_dump()
+    del stored["model"]["layer_norm_epsilon"]  # as folders had it before there was the option
+    assert loading.from_dict(stored, "config.json").model.layer_norm_epsilon == 1e-5
