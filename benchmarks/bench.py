@@ -1,13 +1,13 @@
 """Antiphon against its peers and against the machine's limit, in one run.
 
     make peers && make bench                       everything; 40 to 50 minutes on two quiet cores
-    make bench ARGS=--quick                        each cell once, on little data: does everything run?
+    make bench ARGS=--quick                        each cell once, on little data: to see that everything runs
     make bench ARGS="--rows beam,greedy,single"    some rows; models that are missing are made quickly
     make bench ARGS="--rows bleu --minutes 2"
 
 ANTIPHON_DATA names the folder of corpora (multi30k/raw/*.gz), ANTIPHON_PEERS the folder of the peers where it is not
 benchmarks/.peers. Every unit runs in a process of its own, in rounds that take each system once. results.json and
-results.md are written after every measurement and results.png at the end, under benchmarks/ where all rows are
+results.md are written after every measurement and results.png at the end, under benchmarks/ if all rows are
 measured, else in the work folder. A peer that is not installed, or fails, leaves its cell with the reason.
 """
 
@@ -74,7 +74,7 @@ def chosen(options: argparse.Namespace, effort: Effort) -> list[Row]:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure, and write what is known after every measurement."""
+    """Measure, and write the results after every measurement."""
     effort = effort_of(options)
     rows = chosen(options, effort)
     options.work.mkdir(parents=True, exist_ok=True)
@@ -116,19 +116,19 @@ def begin(rows: list[Row], text: material.Material, effort: Effort) -> dict[str,
 
 
 def fill(bench: Bench, row: Row, number: int, system: System, results: dict[str, Any]) -> None:
-    """Measure a cell once and say so; what a system fails at is its own cell's reason."""
+    """Measure a cell once and say so; if it fails, the reason goes into its cell."""
     cell = results["rows"][row.key]["cells"][system.name]
     began = time.monotonic()
     try:
-        found = bench.measure(row.key, system)
+        measured = bench.measure(row.key, system)
     except (Failed, UserError, OSError, ValueError, subprocess.SubprocessError) as e:
         cell["reason"] = without_paths(str(e), bench.work)
         said = f"none: {e}"
     else:
-        cell["values"][str(number)] = found.value
-        cell["peaks"][str(number)] = found.peak
-        cell["details"][str(number)] = found.details
-        said = f"{found.value:,.4g} {row.unit}"
+        cell["values"][str(number)] = measured.value
+        cell["peaks"][str(number)] = measured.peak
+        cell["details"][str(number)] = measured.details
+        said = f"{measured.value:,.4g} {row.unit}"
     _say(f"{row.key}, round {number + 1}: {system.name}: {said} ({time.monotonic() - began:.0f} s)")
 
 

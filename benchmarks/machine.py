@@ -1,4 +1,4 @@
-"""What the results were measured on and with."""
+"""The machine and the versions that results were measured with."""
 
 import os
 import platform
@@ -41,14 +41,14 @@ def instructions() -> list[str]:
 
 def versions() -> dict[str, str]:
     """Versions of our own packages, and of the peers that are installed."""
-    found = {name: version(name) for name in OURS}
+    versions = {name: version(name) for name in OURS}
     for key, package in PACKAGES.items():
         python = systems.System(package, key).python
         if python.is_file():
             program = f"from importlib.metadata import version; print(version('{package}'))"
             done = subprocess.run([python, "-c", program], capture_output=True, encoding="utf-8")
-            found[package] = done.stdout.strip() or "unknown"
-    return found
+            versions[package] = done.stdout.strip() or "unknown"
+    return versions
 
 
 def commit() -> str:

@@ -1,6 +1,6 @@
-"""Multi30k for every system: raw text, and the same text cut by Antiphon's tokenizer.
+"""Multi30k for every system: raw text, and the same text in pieces (subword tokens) of Antiphon's tokenizer.
 
-Peers read words that are the ids of the pieces, so that no piece can be taken for a space or for a special of theirs.
+Peers read words that are the ids of the pieces, so that no piece is confused with a space or a special token.
 """
 
 import gzip
@@ -36,7 +36,7 @@ class Material:
         return (self.folder / name).read_text("utf-8").splitlines()
 
     def text(self, ids: str) -> str:
-        """The text of a line of ids, as a peer wrote it; what is no id is left out."""
+        """The text of a line of ids, as a peer wrote it; words that are no ids are left out."""
         return self.tokenizer.decode([int(word) for word in ids.split() if word.isdigit()])
 
 

@@ -1,4 +1,4 @@
-"""How each row is measured: the jobs of its units, and the value and details read from their results."""
+"""Measuring each row: the jobs of its units, and the value and details read from their results."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class Effort:
-    """How long things are measured."""
+    """How long and how often each system is measured."""
 
     sentences: int = 1000  # in bulk
     single: int = 200  # one at a time
@@ -96,9 +96,9 @@ class Bench:
         for name, beam in (("greedy", 1), ("beam 5", 5)):
             result = self._speak(system, self.effort.sentences, beam, length=0).result
             outputs = result["outputs"] if system.own else [self.material.text(line) for line in result["outputs"]]
-            found = metrics.measure(["bleu"], outputs, references)["bleu"]
-            details[name] = found.value
-            details["signature"] = found.signature
+            score = metrics.measure(["bleu"], outputs, references)["bleu"]
+            details[name] = score.value
+            details["signature"] = score.signature
             details[f"{name}, sentences/s"] = result["sentences"] / result["seconds"]
         return Measured(details["beam 5"], trained.peak, details)
 

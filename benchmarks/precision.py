@@ -3,7 +3,7 @@
     ANTIPHON_DATA=folder python benchmarks/precision.py --out benchmarks/precision.json
 
 Each training has the same data, options, updates and seed; only `train.precision` differs. The score is BLEU (beam 5)
-on the development set, so nothing is chosen on a test set. The command fails if bfloat16's mean is below float32's by
+on the development set, so no choice is made on a test set. The command fails if bfloat16's mean is below float32's by
 more than twice the standard error of their difference.
 """
 
@@ -51,7 +51,7 @@ def measure(data: Path, precision: str, seed: int, epochs: float, threads: int) 
 
 def summary(runs: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     """Means, spreads, and whether bfloat16 is as good within the noise of the seeds."""
-    bleu = {name: [run["bleu"] for run in found] for name, found in runs.items()}
+    bleu = {name: [run["bleu"] for run in own] for name, own in runs.items()}
     mean = {name: statistics.fmean(values) for name, values in bleu.items()}
     spread = {name: statistics.stdev(values) for name, values in bleu.items()}
     error = math.sqrt(sum(spread[name] ** 2 / len(bleu[name]) for name in bleu))
@@ -78,8 +78,8 @@ def main() -> None:
         for precision in PRECISIONS:
             runs[precision].append(measure(data, precision, seed, options.epochs, options.threads))
             print(f"{precision}, {runs[precision][-1]}", file=sys.stderr, flush=True)
-    found = {"corpus": CORPUS, "preset": PRESET, "epochs": options.epochs, "processor": processor(), "runs": runs}
-    text = json.dumps(found | summary(runs), indent=2)
+    results = {"corpus": CORPUS, "preset": PRESET, "epochs": options.epochs, "processor": processor(), "runs": runs}
+    text = json.dumps(results | summary(runs), indent=2)
     if options.out:
         options.out.write_text(text + "\n", encoding="utf-8")
     print(text)

@@ -42,7 +42,7 @@ def all_rows(long_peers: bool = False, minutes: float = MINUTES) -> list[Row]:
         minutes: of training before the score.
     """
     engines = systems.engines()
-    forced = f"every output of {PIECES} pieces, which Joey NMT cannot be told; loading excluded"
+    forced = f"every output of {PIECES} pieces, which cannot be forced in Joey NMT; loading excluded"
     scored = [*systems.models(), ONMT, *((EOLE, JOEY) if long_peers else ())]
     return [
         Row(
@@ -58,7 +58,7 @@ def all_rows(long_peers: bool = False, minutes: float = MINUTES) -> list[Row]:
         ),
         Row(
             "bleu", f"BLEU of test 2016 after {minutes:.2g} minutes", "BLEU, beam 5",
-            "training from scratch; cutting the text into pieces not counted for anybody; cased, detokenised",
+            "training from scratch; tokenisation not counted for any system; cased, detokenised",
             scored, [Goal(value=33)], most=1,
         ),
         Row(

@@ -1,4 +1,4 @@
-"""Who is measured: Antiphon in its variants, and the peers, each in an environment of its own."""
+"""The systems that are measured: Antiphon in its variants, and the peers, each in its own environment."""
 
 import os
 import sys
@@ -72,14 +72,14 @@ def models() -> list[System]:
 
 def engines() -> list[System]:
     """Antiphon's engines, each with each of its models."""
-    found = []
+    systems = []
     for model in models():
         for engine in ENGINES:
-            found.append(System(f"{model.name}, {engine}", "", model.model, {**model.options, "engine": engine}))
+            systems.append(System(f"{model.name}, {engine}", "", model.model, {**model.options, "engine": engine}))
         if has_shortlist():
             options = {**model.options, "engine": "onnx-int8", "shortlist": True}
-            found.append(System(f"{model.name}, onnx-int8, shortlist", "", model.model, options))
-    return found
+            systems.append(System(f"{model.name}, onnx-int8, shortlist", "", model.model, options))
+    return systems
 
 
 def fast_preset() -> str:

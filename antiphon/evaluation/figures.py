@@ -180,15 +180,16 @@ def bars(values: Mapping[str, float], spreads: Mapping[str, float], label: str, 
     """A bar for each system, and its deviation over seeds where there is one."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 1.1 + 0.36 * len(values)), dpi=150, layout="constrained")
-    axes = figure.subplots()
-    deviations = [spreads.get(name, 0.0) for name in values]
-    whiskers: dict[str, Any] = {"xerr": deviations, "ecolor": "#404040", "capsize": 3} if any(deviations) else {}
+    figure = Figure(figsize=(5.4, 0.2 + 0.36 * len(values)), dpi=150)
+    axes = figure.add_axes((0, 0, 1, 1))  # long names of systems make the picture wider, not the bars shorter
+    deviations = [spreads.get(name) or math.nan for name in values]  # of one seed there is none to draw
+    seeds = not all(map(math.isnan, deviations))
+    whiskers: dict[str, Any] = {"xerr": deviations, "ecolor": "#404040", "capsize": 3} if seeds else {}
     drawn = axes.barh(list(values), list(values.values()), height=0.66, color=BLUE, **whiskers)
     axes.bar_label(drawn, fmt="%.1f", padding=4)
     axes.invert_yaxis()
-    axes.margins(x=0.1)
-    axes.set_xlabel(label + (", mean and standard deviation over seeds" if any(deviations) else ""))
+    axes.margins(x=0.1, y=0.02)
+    axes.set_xlabel(label + (", mean and standard deviation over seeds" if seeds else ""))
     axes.set_ylabel("model")
     axes.tick_params(axis="y", length=0)
     axes.set_title(_wrapped(title, 6))

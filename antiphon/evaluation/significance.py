@@ -1,4 +1,4 @@
-"""What a difference in score is worth: by the length of the source, and on other sentences.
+"""Scores by the length of the source, and the significance of a difference between two systems.
 
 Shapes: N sentences, D counts of a metric.
 """
@@ -58,16 +58,16 @@ def by_length(
     lengths = np.array([len(units(text, writing)) for text in sources])
     edges = [*bins, None]
     which = np.searchsorted(np.asarray(bins), lengths)  # bins[i - 1] < length <= bins[i]
-    found = [(i, which == i) for i in range(len(edges)) if np.any(which == i)]
+    filled = [(i, which == i) for i in range(len(edges)) if np.any(which == i)]
     return [
         LengthBin(bins[i - 1] + 1 if i else 0, edges[i], int(inside.sum()), counts.value(counts.rows[inside].sum(0)))
-        for i, inside in found
+        for i, inside in filled
     ]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two outputs on the same sentences; intervals hold 95 % of the bootstrap samples."""
+    """Two systems' scores on the same sentences; intervals hold 95 % of the bootstrap samples."""
 
     metric: str
     a: float
@@ -93,17 +93,17 @@ def paired_bootstrap(
     tokenize: str = "",
     language: str = "",
 ) -> Comparison:
-    """Paired bootstrap resampling (Koehn 2004): would the better output still be better on other sentences?
+    """Paired bootstrap resampling (Koehn 2004): would the better system still be better on other sentences?
 
     Args:
         outputs_a, outputs_b: outputs of two systems for the same sentences.
         references, lowercase, tokenize, language: as in `metrics.measure`.
         metric: a metric's name.
-        samples: test sets drawn, with replacement.
-        seed: of the drawing.
+        samples: test sets sampled with replacement.
+        seed: random seed for sampling.
 
     Returns:
-        Both values, their difference and intervals. The p-value is the share of samples in which the output that is
+        Both scores, their difference and intervals. The p-value is the share of samples in which the system that is
         better on all sentences is not better, (times + 1) / (samples + 1); it is one-sided, 1 when both are equal.
 
     Raises:
@@ -111,7 +111,7 @@ def paired_bootstrap(
     """
     same_number(len(outputs_b), "second outputs", len(outputs_a), "first outputs")
     if samples < 1:
-        raise UserError(f"{samples} bootstrap samples: draw at least one, 1000 as a rule")
+        raise UserError(f"{samples} bootstrap samples: use at least one; 1000 is usual")
     a, b = (
         count(metric, texts, references, lowercase=lowercase, tokenize=tokenize, language=language)
         for texts in (outputs_a, outputs_b)
@@ -119,21 +119,21 @@ def paired_bootstrap(
     rows = np.concatenate([a.rows, b.rows], 1)  # [N, 2D]
     n, d = a.rows.shape
     generator = np.random.default_rng(seed)
-    drawn = np.empty((samples, 2))  # [samples, (a, b)]
+    sampled = np.empty((samples, 2))  # [samples, (a, b)]
     for i in range(samples):
         sums = rows[generator.integers(n, size=n)].sum(0)  # [2D]
-        drawn[i] = a.value(sums[:d]), b.value(sums[d:])
+        sampled[i] = a.value(sums[:d]), b.value(sums[d:])
     value_a, value_b = a.value(a.rows.sum(0)), b.value(b.rows.sum(0))
     difference = value_b - value_a
-    differences = drawn[:, 1] - drawn[:, 0]
+    differences = sampled[:, 1] - sampled[:, 0]
     not_better = int(np.sum(differences * np.sign(difference) <= 0))
     return Comparison(
         metric=metric,
         a=value_a,
         b=value_b,
         difference=difference,
-        interval_a=_interval(drawn[:, 0]),
-        interval_b=_interval(drawn[:, 1]),
+        interval_a=_interval(sampled[:, 0]),
+        interval_b=_interval(sampled[:, 1]),
         interval=_interval(differences),
         p_value=(not_better + 1) / (samples + 1),
         samples=samples,

@@ -114,8 +114,8 @@ def speak(job: Job) -> dict[str, Any]:
     model = Seq2Seq.load(job["model"], **opening)
 
     def run(lines: list[str]) -> Sequence[Any]:
-        found = model.generate(lines, **options)
-        return [(result.text, result) for result in found]
+        results = model.generate(lines, **options)
+        return [(result.text, result) for result in results]
 
     return translate(job, read(job["text"]), run, lambda out: len(out[1].pieces), lambda out: str(out[0]))
 

@@ -78,14 +78,14 @@ def speak(job: Job) -> dict[str, Any]:
     length = job["length"] or 100
 
     def run(some: list[str]) -> Sequence[str]:
-        found = translator.translate_batch(
+        results = translator.translate_batch(
             [line.split() for line in some],
             max_batch_size=job["batch"],
             beam_size=job["beam"],
             min_decoding_length=length if job["length"] else 1,
             max_decoding_length=length,
         )
-        return [" ".join(result.hypotheses[0]) for result in found]
+        return [" ".join(result.hypotheses[0]) for result in results]
 
     return translate(job, lines, run)
 

@@ -1,6 +1,6 @@
 """Eole: its own trainer and predictor, called as its commands call them.
 
-What has to be helped: its architecture `rnn` takes no encoder in two directions, so the architecture is `custom`; and
+Workarounds: its architecture `rnn` takes no encoder in two directions, so the architecture is `custom`; and
 without attention its loss wants a view of a decoder's output that PyTorch cannot give.
 """
 
@@ -99,7 +99,7 @@ def speak(job: Job) -> dict[str, Any]:
     )
 
     def run(lines: list[str]) -> Sequence[str]:
-        return [found[0] for found in engine.infer_list(lines)[2]]
+        return [outputs[0] for outputs in engine.infer_list(lines)[2]]
 
     return translate(job, read(job["source"]), run)
 

@@ -1,6 +1,6 @@
 """Joey NMT: its own training manager and prediction.
 
-What has to be helped: the scheduler `plateau`, its default, crashes on a current PyTorch, so the rate "decays" by 1.
+Workaround: the scheduler `plateau`, its default, crashes on a current PyTorch, so the rate "decays" by 1.
 """
 
 import json

@@ -1,7 +1,7 @@
 """OpenNMT-py: its own trainer and translator, called as its commands call them.
 
-What has to be helped: its checkpoints do not load on a current PyTorch unless the environment says so (the driver sets
-it), batches of like length need a bucket as large as the corpus, and two transforms that nobody asks for import large
+Workarounds: its checkpoints do not load on a current PyTorch unless the environment says so (the driver sets
+it), batches of like length need a bucket as large as the corpus, and two transforms that are not used import large
 packages, for which empty modules stand in.
 """
 
@@ -115,7 +115,7 @@ def speak(job: Job) -> dict[str, Any]:
     engine = InferenceEnginePY(options)
 
     def run(lines: list[str]) -> Sequence[str]:
-        return [found[0] for found in engine.infer_list(lines)[1]]
+        return [outputs[0] for outputs in engine.infer_list(lines)[1]]
 
     return translate(job, read(job["source"]), run)
 

@@ -1,4 +1,4 @@
-"""What the workers share: the clock of a training, and the times of translating. Standard library only, since it runs
+"""Shared by the workers: the clock of a training, and the times of translating. Standard library only, since it runs
 under every peer's own Python."""
 
 import json
