@@ -138,7 +138,8 @@ def codes(prose: str) -> set[str]:
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda p: p.name)
 def test_links_lead_to_files(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)#\s]+)", read(page)):
+    text = read(page)
+    for link in re.findall(r"\]\(([^)#\s]+)", text) + re.findall(r'src="([^"]+)"', text):
         if not link.startswith("https://"):
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
 
