@@ -1,16 +1,16 @@
-"""What a run is: every option declared once, with its meaning, its default and its unit.
+"""Reading and writing configurations.
 
-A configuration is built in layers, each over the one before: the defaults below, a preset, a TOML file, then
-`--set section.key=value`. Unknown keys are errors that name the nearest known one.
+A configuration is built in layers, each overriding the one before: the defaults in `sections`, a preset, TOML files,
+then `--set section.key=value`. Unknown keys are errors that name the nearest known one.
 """
 
-import json
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import tomli_w
 from pydantic import ValidationError
 
 from antiphon.config.rules import check
@@ -19,10 +19,10 @@ from antiphon.errors import UserError, near
 
 
 def presets() -> dict[str, str]:
-    """Names of the presets and the line that each begins with."""
+    """Names of the presets, each with its first line, which describes it."""
     files = (f for f in resources.files("antiphon.config").joinpath("presets").iterdir() if f.name.endswith(".toml"))
-    found = sorted(files, key=lambda f: f.name)
-    return {f.name.removesuffix(".toml"): f.read_text("utf-8").splitlines()[0].lstrip("# ") for f in found}
+    ordered = sorted(files, key=lambda f: f.name)
+    return {f.name.removesuffix(".toml"): f.read_text("utf-8").splitlines()[0].lstrip("# ") for f in ordered}
 
 
 def preset_for(pairs: int) -> str:
@@ -41,10 +41,10 @@ def load(
 
     Args:
         preset: name of a preset; empty: none, unless a file names one.
-        files: TOML files, each laid over the one before.
-        sets: `section.key=value` strings; a value is TOML, or a plain word.
-        over: sections and their values that lie over the files and under `sets`, such as command-line flags.
-        started: gives the options of the model folder that `train.start` names, which then lie under all others.
+        files: TOML files; each overrides the one before.
+        sets: `section.key=value` strings, which override all others; a value is TOML, or a plain word.
+        over: sections and their values, such as command-line flags; they override the files.
+        started: gives the options of the model folder that `train.start` names, which all others override.
 
     Raises:
         UserError: a file cannot be read, a key is unknown, a value is of the wrong kind or out of range.
@@ -52,10 +52,10 @@ def load(
     layers: list[tuple[str, dict[str, Any]]] = [(str(f), _toml(f)) for f in files]
     named = ""
     for origin, layer in layers:
-        found = layer.pop("preset", "")
-        if not isinstance(found, str):
-            raise UserError(f"{origin}: preset = {found!r}: write a preset's name in quotes")
-        named = found or named
+        name = layer.pop("preset", "")
+        if not isinstance(name, str):
+            raise UserError(f"{origin}: preset = {name!r}: write a preset's name in quotes")
+        named = name or named
     preset = preset or named
     if preset:
         layers.insert(0, (f"preset {preset}", _preset(preset)))
@@ -64,16 +64,16 @@ def load(
     merged = _merged(layers)
     start = merged.get("train", {}).get("start")
     if start and started:
-        found = started(start)
-        preset = preset or found.preset
-        merged = _merged([(f"model {start}", found.model_dump(exclude={"preset"})), *layers])
+        pretrained = started(start)
+        preset = preset or pretrained.preset
+        merged = _merged([(f"model {start}", pretrained.model_dump(exclude={"preset"})), *layers])
     config = _with_marks(_validate("configuration", merged | {"preset": preset}))
     check(config)
     return config
 
 
 def _merged(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
-    """Sections of layers, each with its origin, laid over the ones before."""
+    """The sections of all layers; each layer, which has its origin beside it, overrides the ones before."""
     merged: dict[str, Any] = {}
     for origin, layer in layers:
         for name, values in layer.items():
@@ -92,7 +92,14 @@ def _with_marks(config: Config) -> Config:
 
 
 def setting(text: str, origin: str) -> tuple[str, str, Any]:
-    """Read one `section.key=value`; returns its parts, the value checked on its own.
+    """Read one `section.key=value`.
+
+    Args:
+        text: the setting.
+        origin: where it comes from, for error messages.
+
+    Returns:
+        Section, key and value; the value is checked by itself.
 
     Raises:
         UserError: no such option, or a value of the wrong kind or out of range.
@@ -105,7 +112,11 @@ def setting(text: str, origin: str) -> tuple[str, str, Any]:
 
 
 def from_dict(values: Any, origin: str) -> Config:
-    """Read a configuration back from a model folder, as strictly as from a file."""
+    """Read a configuration back from a model folder, as strictly as from a file.
+
+    Raises:
+        UserError: an unknown key, a bad value, or values that do not fit together.
+    """
     if not isinstance(values, dict):
         raise UserError(f"{origin}: not a configuration: expected sections {', '.join(SECTIONS)}")
     for name, section in values.items():
@@ -121,30 +132,29 @@ def from_dict(values: Any, origin: str) -> Config:
 
 def to_toml(config: Config) -> str:
     """A configuration as a file that `load` reads; all its values, whatever the preset says."""
-    lines = [f"preset = {_toml_value(config.preset)}"] if config.preset else []
-    for name in SECTIONS:
-        lines += [f"\n[{name}]", *(f"{key} = {_toml_value(value)}" for key, value in getattr(config, name))]
-    return "\n".join(lines) + "\n"
+    return tomli_w.dumps(config.model_dump(mode="json", exclude=set() if config.preset else {"preset"}))
 
 
 def reference() -> str:
     """Every option with its default and meaning, as TOML."""
-    lines = []
+    lines: list[str] = []
     for name, section in SECTIONS.items():
         lines.append(f"[{name}]  # {(section.__doc__ or '').strip()}")
         for key, field in section.model_fields.items():
             choices = get_args(field.annotation) if getattr(field.annotation, "__origin__", None) is Literal else ()
             choices = next((tuple(m.kinds) for m in field.metadata if isinstance(m, OneOf)), choices)
             among = f" ({' | '.join(map(str, choices))})" if choices else ""
-            lines.append(f"{key} = {_toml_value(field.default)}  # {field.description}{among}")
+            lines.append(f"{_line(key, field.default)}  # {field.description}{among}")
         lines.append("")
     return "\n".join(lines)
 
 
-def _toml_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str | list) else str(value)
+def _line(key: str, value: Any) -> str:
+    """An option on one line of TOML; the library gives each entry of a list a line of its own."""
+    if not isinstance(value, list):
+        return tomli_w.dumps({key: value}).strip()
+    entries = (_line("", entry).removeprefix('"" = ') for entry in value)
+    return f"{key} = [{', '.join(entries)}]"
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def estimate(config: Config, source_size: int, target_size: int) -> Estimate:
     """Estimate the size of a model and of its training.
 
     Args:
-        config: the run's
+        config: the run's.
         source_size: pieces in the source vocabulary.
         target_size: pieces in the target vocabulary; joint vocabularies have this size on both sides.
 
@@ -104,7 +104,7 @@ def _bridge(m: Model, size: Shapes) -> int:
 
 
 def machine_memory() -> int:
-    """This machine's memory in bytes; 0 where the system does not tell."""
+    """This computer's memory in bytes; 0 where the system does not say."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows

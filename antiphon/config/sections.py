@@ -81,41 +81,41 @@ class Data(Section):
 class Text(Section):
     """How text becomes pieces."""
 
-    kind: Literal["bpe", "unigram", "word", "char"] = option("bpe", "how text is cut into pieces")
+    kind: Literal["bpe", "unigram", "word", "char"] = option("bpe", "how text is split into pieces, the subword tokens")
     size: Count = option(8000, "largest number of pieces in a vocabulary, specials included")
     source_size: Whole = option(0, "number of source pieces where the vocabularies are separate; 0: as `size`")
     joint: bool = option(True, "one vocabulary for both sides")
     normalise: Literal["none", "nfc", "nfkc", "tensorflow"] = option(
-        "nfc", "Unicode normalisation before cutting; `tensorflow`: the tutorial's standardisation"
+        "nfc", "Unicode normalisation before tokenisation; `tensorflow`: the tutorial's standardisation"
     )
     lowercase: bool = option(False, "lower case after normalisation")
-    byte_fallback: bool = option(True, "write unseen characters as bytes instead of <unk> (bpe and unigram)")
-    symbols: list[str] = option([], "pieces never cut, such as language tags: `<2de>`")
+    byte_fallback: bool = option(True, "unseen characters become bytes instead of <unk> (bpe and unigram)")
+    symbols: list[str] = option([], "pieces that are never split, such as language tags: `<2de>`")
     vocabulary: Literal["keep", "learn"] = option(
         "keep",
-        "where training starts from a model: `keep` its vocabulary, or `learn` one from the new data and map the rows",
+        "in a warm start: `keep` the model's vocabulary, or `learn` one from the new data and map the embeddings",
     )
     slots: list[str] = option(
         [],
-        "slots whose values become marks in both texts, `<name>`, and are put back into outputs; sources have them "
-        "as `name[The Mill], near[The Inn]` or `inform(name='The Mill';near='The Inn')`",
+        "slots whose values become marks in both texts, `<name>`, and are filled into outputs again; a source is "
+        "`name[The Mill], near[The Inn]` or `inform(name='The Mill';near='The Inn')`",
     )
     slot_constants: list[str] = option(
         ["none", "yes", "no", "true", "false", "dontcare", "dont_care", "?"],
-        "values of slots that say something themselves and stay as they are",
+        "values of slots that mean something by themselves and are not replaced",
     )
     dropout: Rate = option(0.0, "BPE-dropout in training (Provilkov 2020): chance that a merge is skipped")
     dropout_copies: Count = option(
-        8, "differently cut copies of the corpus that BPE-dropout cycles through, one an epoch"
+        8, "copies of the corpus, each segmented anew by BPE-dropout; each epoch uses the next one"
     )
 
 
 class Dialogue(Section):
     """Conversations, for models that answer; see docs/dialogue.md."""
 
-    turns: Whole = option(0, "last turns of a conversation that a source holds; 0: sources are no conversations")
-    user: str = option("<user>", "mark before what the user said; a symbol of the text where there are turns")
-    model: str = option("<model>", "mark before what the model said, likewise")
+    turns: Whole = option(0, "number of last turns of a conversation in a source; 0: sources are not conversations")
+    user: str = option("<user>", "mark before the user's turns; a symbol of the vocabulary if there are turns")
+    model: str = option("<model>", "mark before the model's turns, likewise")
 
 
 class Model(Section):
