@@ -1,7 +1,8 @@
 """Attention: how a decoder state looks at the encoder's states.
 
 Shapes: B sentences, S source pieces, Q queries a sentence (target positions in training, hypotheses in search),
-H size of an encoder state, D size of a decoder state, A size of a key, N heads.
+H size of an encoder state, D size of a decoder state, A size of a key, N heads. In the equations s is the decoder state
+that attends: s_{t-1} in Bahdanau's order, s_t in Luong's.
 
 A query never copies the memory: Q queries share one sentence's keys.
 """
@@ -54,7 +55,7 @@ class Score(nn.Module):
 
 
 class Dot(Score):
-    """e_ti = s_t . h_i (Luong 2015, section 3.1, dot)."""
+    """e_ti = s . h_i (Luong 2015, section 3.1, dot)."""
 
     def __init__(self, query_size: int, memory_size: int, attention_size: int) -> None:
         super().__init__()
@@ -67,7 +68,7 @@ class Dot(Score):
 
 
 class ScaledDot(Score):
-    """e_ti = s_t . h_i / sqrt(D) (Vaswani 2017, eq. 1)."""
+    """e_ti = s . h_i / sqrt(D) (Vaswani 2017, eq. 1)."""
 
     def __init__(self, query_size: int, memory_size: int, attention_size: int) -> None:
         super().__init__()
@@ -81,7 +82,7 @@ class ScaledDot(Score):
 
 
 class General(Score):
-    """e_ti = s_t . W_a h_i (Luong 2015, section 3.1, general)."""
+    """e_ti = s . W_a h_i (Luong 2015, section 3.1, general)."""
 
     def __init__(self, query_size: int, memory_size: int, attention_size: int) -> None:
         super().__init__()
@@ -98,7 +99,7 @@ class General(Score):
 
 
 class Additive(Score):
-    """e_ti = v_a . tanh(W_a s_t + U_a h_i + b + w_c coverage_i) (Bahdanau 2015, A.1.2; See 2017, eq. 11)."""
+    """e_ti = v_a . tanh(W_a s + U_a h_i + b + w_c coverage_i) (Bahdanau 2015, A.1.2, without b; See 2017, eq. 11)."""
 
     def __init__(self, query_size: int, memory_size: int, attention_size: int) -> None:
         super().__init__()

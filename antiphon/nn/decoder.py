@@ -26,8 +26,8 @@ Named = dict[str, Tensor]
 class Readout(nn.Module):
     """From a state s, its context c and the previous piece's embedding y to what the output layer reads.
 
-    Each has an entry in `config.kinds.READOUTS`. This one is W [s_t; c_t] + b, or s_t itself where there is no context
-    (Sutskever 2014).
+    Each has an entry in `config.kinds.READOUTS`. This one is W [s_t; c_t] + b, or [s_t; c_t] itself where it has
+    the readout's size already, as s_t alone may have (Sutskever 2014).
     """
 
     state_before = False  # whether it reads s_{t-1} in Bahdanau's order
