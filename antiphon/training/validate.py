@@ -14,7 +14,7 @@ from antiphon.data.slots import Slots
 from antiphon.data.tokenizer import EOS, Tokenizer
 from antiphon.decoding.torch_engine import TorchEngine
 from antiphon.errors import UserError
-from antiphon.evaluation import metrics
+from antiphon.evaluation import faults, metrics
 from antiphon.nn.model import Model
 from antiphon.seq2seq import Seq2Seq
 from antiphon.training.device import Device
@@ -77,7 +77,7 @@ class Validator:
             translator = Seq2Seq(TorchEngine(model, self.device.torch), self.config, self.source, self.target)
             outputs = [r.text for r in translator.generate([pair.source for pair in self.pairs], beam=1)]
             references = [pair.references for pair in self.pairs]
-            validation.warnings = metrics.warnings(outputs, references=references)
+            validation.warnings = faults.warnings(outputs, references=references)
             if options.metric != "loss":
                 validation.score = metrics.measure([options.metric], outputs, references)[options.metric]
             shown = self.pairs[: options.samples]
