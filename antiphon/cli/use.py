@@ -100,24 +100,17 @@ def generate(
       echo "A dog runs." | antiphon generate model --attention dog.png
     """
     nbest = search.get("nbest", 1)
-    if (sample or mbr) and "groups" in search:
-        raise UserError("--groups divides a beam, and sampling has none: leave out --groups")
-    if "diversity" in search and "groups" not in search:
-        raise UserError("--diversity is of groups: give their number, such as --groups 3")
     if mbr and wanted:
         raise UserError("--wanted needs beam search, and --mbr samples: leave out one of them")
     order = _order(mbr, utility, search)
     if mbr:
         sample, search = True, search | {"nbest": mbr}
-    _check_sampling(search, sample)
+    _check_search(search, sample)
     from antiphon.data import corpus
 
     whole_lines = file == "-" and field is None
     texts = corpus.read_lines("-") if whole_lines else corpus.read_sources(file, field or "")
-    forbidden: Iterator[list[str]] | None = _phrases(unwanted, ban or ()) if unwanted else None
-    if ban and not unwanted:
-        texts, copies = tee(texts)
-        forbidden = (list(ban) for _ in copies)
+    texts, forbidden = _forbidden(texts, unwanted, ban or ())
     opened = load(model)
     live = file == "-" and sys.stdin.isatty()
     if live:
@@ -133,10 +126,10 @@ def generate(
         window=int(live or batch == 1),
         **search,
     )
+    shown = not live and not (out is None and sys.stdout.isatty())
     with ExitStack() as stack:
         output = stack.enter_context(whole_text(out)) if out else sys.stdout
         links = stack.enter_context(whole_text(alignments)) if alignments else None
-        shown = not live and not (out is None and sys.stdout.isatty())
         for number, result in enumerate(watched(results, shown), start=1):
             print(*result_lines(number, result, nbest, as_json), sep="\n", file=output, flush=True)
             if links:
@@ -165,7 +158,7 @@ def chat(
       antiphon chat model --sample --top-k 20 --temperature 0.8
       printf 'hello\\na table for two\\n' | antiphon chat model --json
     """
-    _check_sampling(search, sample)
+    _check_search(search, sample)
     from antiphon.chat import Chat
     from antiphon.data import corpus
 
@@ -241,10 +234,7 @@ def evaluate(
         opened = load(model)
         if not metric and opened.config.train.metric not in ("loss", *names):
             names.append(opened.config.train.metric)
-        began = time.monotonic()
-        results = opened.stream([pair.source for pair in pairs], batch=batch, **search)
-        texts = [result.text for result in watched(results, True, len(pairs))]
-        typer.echo(f"{len(texts):,} outputs in {time.monotonic() - began:.1f} s", err=True)
+        texts = _generated(opened, [pair.source for pair in pairs], batch, search)
     else:
         texts = _sentences(hypotheses, len(wanted))
     if outputs:
@@ -325,8 +315,21 @@ def rerank(
             print(f"{number}\t{one.score:.4f}\t{one.entry.text}" if nbest else one.entry.text)
 
 
-def _check_sampling(search: Mapping[str, Any], sample: bool) -> None:
-    """Refuse options of sampling where nothing is sampled."""
+def _generated(model: "Seq2Seq", sources: Sequence[str], batch: int, search: Mapping[str, Any]) -> list[str]:
+    """A model's outputs, with progress and the time that they took."""
+    began = time.monotonic()
+    results = model.stream(sources, batch=batch, **search)
+    texts = [result.text for result in watched(results, True, len(sources))]
+    typer.echo(f"{len(texts):,} outputs in {time.monotonic() - began:.1f} s", err=True)
+    return texts
+
+
+def _check_search(search: Mapping[str, Any], sample: bool) -> None:
+    """Refuse options of sampling where nothing is sampled, and of groups where there is no beam."""
+    if sample and "groups" in search:
+        raise UserError("--groups divides a beam, and sampling has none: leave out --groups")
+    if "diversity" in search and "groups" not in search:
+        raise UserError("--diversity is of groups: give their number, such as --groups 3")
     for name in SAMPLING_ONLY:
         if name in search and not sample:
             raise UserError(f"--{name.replace('_', '-')} is for sampling: give --sample too")
@@ -343,6 +346,18 @@ def _order(mbr: int | None, utility: str | None, search: Mapping[str, Any]) -> "
     from antiphon.decoding.mbr import least_risk
 
     return least_risk(utility or "chrf")
+
+
+def _forbidden(
+    texts: Iterator[str], unwanted: Path | None, ban: Sequence[str]
+) -> tuple[Iterator[str], Iterator[list[str]] | None]:
+    """The texts, and for each its forbidden phrases; None without any."""
+    if unwanted:
+        return texts, _phrases(unwanted, ban)
+    if not ban:
+        return texts, None
+    texts, copies = tee(texts)
+    return texts, (list(ban) for _ in copies)
 
 
 def _phrases(path: Path, every: Sequence[str] = ()) -> Iterator[list[str]]:
