@@ -1,18 +1,18 @@
-"""Recipes: what makes a published result again, read from a `recipe.toml`.
+"""Recipes: how to reproduce a result on real data, read from a `recipe.toml`.
 
-A recipe is a folder whose `recipe.toml` names the corpus's files with their addresses and checksums, a configuration,
-variants of it, and the sets to score with published results beside them. `experiment.run` runs it and writes
-`results.json` next to it.
+A recipe is a folder. Its `recipe.toml` names the corpus's files with their addresses and checksums, a configuration,
+variants of it, and the sets to score with published results beside them. `recipes.run` runs it and writes
+`results.json` beside it.
 """
 
 import tomllib
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from antiphon.errors import UserError, near
+from antiphon.words import counted
 
 RECIPE, RESULTS = "recipe.toml", "results.json"
 
@@ -24,23 +24,23 @@ class Part(BaseModel):
 class File(Part):
     """One file of a corpus."""
 
-    url: str  # empty: no address has this very file
-    sha256: str  # of the text, unpacked, so that it holds however the file was compressed
-    local: str  # its place below the folder that ANTIPHON_DATA names
-    member: str = ""  # its path inside, where the address is a .zip or .tar archive
-    column: int = Field(0, ge=0)  # of tab-separated lines only this column is the text, from 1; 0: whole lines
+    url: str  # empty: the file has no official address
+    sha256: str  # of the unpacked text, so that it is the same however the file is compressed
+    local: str  # its path below the folder that ANTIPHON_DATA names
+    member: str = ""  # its path in the archive, where the address is a .zip or .tar file
+    column: int = Field(0, ge=0)  # keep only this column of tab-separated lines, from 1; 0: whole lines
 
 
 class Written(Part):
-    """Pairs of which a model that is trained already writes one side, such as back-translation (Sennrich 2016)."""
+    """Pairs of which a trained model writes one side, such as back-translation (Sennrich 2016)."""
 
-    file: str  # what `data.train` calls them, ending in .jsonl
-    texts: str  # the other side, a text a line, as `data.train` names a corpus
-    model: str  # its first seed writes, or
-    ensemble: int = Field(1, ge=1)  # so many seeds of it together
-    side: Literal["source", "target"]  # what it writes
-    sample: bool = False  # draw at random instead of looking for the most probable (Edunov 2018)
-    search: dict[str, Any] = Field(default_factory=dict)  # options of `Seq2Seq.generate` over the model's own
+    file: str  # their name in `data.train`, ending in .jsonl
+    texts: str  # the other side, one text a line
+    model: str  # that writes
+    ensemble: int = Field(1, ge=1)  # number of its seeds that write together
+    side: Literal["source", "target"]  # that it writes
+    sample: bool = False  # sampling instead of beam search (Edunov 2018)
+    search: dict[str, Any] = Field(default_factory=dict)  # options of `Seq2Seq.generate`, over the model's own
 
 
 class Variant(Part):
@@ -49,61 +49,61 @@ class Variant(Part):
     name: str
     about: str = ""
     preset: str = ""
-    seeds: list[int] = Field(default_factory=list)  # other than the recipe's
-    start: str = ""  # a model above it, whose same seed it starts from; see `train.start`
-    written: list[Written] = Field(default_factory=list)  # made by models above it before it is trained
-    config: dict[str, dict[str, Any]] = Field(default_factory=dict)  # laid over the recipe's
+    seeds: list[int] = Field(default_factory=list)  # instead of the recipe's
+    start: str = ""  # warm start from this model above it, with the same seed; see `train.start`
+    written: list[Written] = Field(default_factory=list)  # by models above it, before it is trained
+    config: dict[str, dict[str, Any]] = Field(default_factory=dict)  # over the recipe's
 
 
 class Row(Part):
-    """A set of pairs to score, and how outputs are looked for."""
+    """A set of pairs to score, and the search for outputs."""
 
     name: str
-    pairs: str  # as `data.train` names a corpus; `{model}` stands for the model's name
-    models: list[str] = Field(default_factory=list)  # only these; none named: all
-    ensemble: int = Field(1, ge=1)  # the first so many seeds of a model together
-    search: dict[str, Any] = Field(default_factory=dict)  # options of `Seq2Seq.generate` over the model's own
-    sample: bool = False  # draw at random
-    rescored_by: str = ""  # all seeds of this model together choose again among the outputs of a search with `nbest`
-    weight: float = Field(0.5, ge=0, le=1)  # of their log p in that choice; the rest is the list's own
-    faults: float = Field(0.0, ge=0)  # nats that each fault, as the corpus counts them, takes off an output's score
-    top: int = Field(1, ge=1)  # so many outputs of each source are measured, as if each were a source's own
-    metrics: list[str] = Field(default_factory=list)  # other than the recipe's
-    tokenised: str = ""  # references, tokenised and lowercased as published scores are
+    pairs: str  # as in `data.train`; `{model}` stands for the model's name
+    models: list[str] = Field(default_factory=list)  # only these; empty: all
+    ensemble: int = Field(1, ge=1)  # number of a model's seeds that decode together, the first ones
+    search: dict[str, Any] = Field(default_factory=dict)  # options of `Seq2Seq.generate`, over the model's own
+    sample: bool = False  # sampling instead of beam search
+    rescored_by: str = ""  # all seeds of this model together rescore the n-best list; `search` needs `nbest`
+    weight: float = Field(0.5, ge=0, le=1)  # of their log p in the new score; the rest is the list's own
+    faults: float = Field(0.0, ge=0)  # nats subtracted from an output's score for each fault that the corpus counts
+    top: int = Field(1, ge=1)  # outputs of each source to score, each as if it had a source of its own
+    metrics: list[str] = Field(default_factory=list)  # instead of the recipe's
+    tokenised: str = ""  # file of references as published scores have them, tokenised and lowercased
     language: str = ""  # of the target, for tokenisers that need it
-    lowercase: bool = False  # ignore case, as where the model writes none
+    lowercase: bool = False  # ignore case, for a model that writes lower case only
     published: dict[str, dict[str, float]] = Field(default_factory=dict)  # metric -> system -> value
     reach: dict[str, float] = Field(default_factory=dict)  # metric -> the value to reach
 
 
 class Picture(Part):
-    """A picture of what the models do; the kinds are those of `antiphon.pictures`."""
+    """A picture of scores or of a model; see `recipes.pictures`."""
 
     kind: Literal["by_length", "bars", "attention", "vectors"]
     file: str  # written beside results.json
     title: str = ""
-    row: str = ""  # by_length: the row whose outputs are measured
+    row: str = ""  # by_length: the row whose outputs are scored
     metric: str = "bleu"  # by_length and bars
-    bins: list[int] = Field(default_factory=lambda: [5, 10, 15, 20, 30, 40, 60])  # by_length: longest source of each
-    models: list[str] = Field(default_factory=list)  # only these; none named: all
-    texts: list[str] = Field(default_factory=list)  # attention and vectors: sources of our own
+    bins: list[int] = Field(default_factory=lambda: [5, 10, 15, 20, 30, 40, 60])  # by_length: most words of each bin
+    models: list[str] = Field(default_factory=list)  # only these; empty: all
+    texts: list[str] = Field(default_factory=list)  # attention and vectors: source texts that are in no corpus
 
 
 class Recipe(Part):
-    """What a recipe.toml says."""
+    """The content of a recipe.toml."""
 
     title: str
-    about: str  # where the corpus is from, and its licence
+    about: str  # the corpus's origin and licence
     metrics: list[str]
-    corpus: str = ""  # of `antiphon.corpora`: what turns the files into pairs
+    corpus: str = ""  # of `recipes.corpora.index`: prepares pairs from the files
     prepare: dict[str, Any] = Field(default_factory=dict)  # its arguments
     preset: str = ""
     seeds: list[int] = Field(default_factory=lambda: [1], min_length=1)
-    average: bool = False  # over all models too
-    samples: list[str] = Field(default_factory=list)  # sources of our own, whose outputs go into the results
-    tried: str = ""  # what was tried where a value is not reached
+    average: bool = False  # also over all models
+    samples: list[str] = Field(default_factory=list)  # source texts in no corpus; their outputs go into the results
+    tried: str = ""  # to reach the values that are not reached
     files: dict[str, File] = Field(default_factory=dict)
-    files_of: str = ""  # a recipe whose files are taken too, by its name
+    files_of: str = ""  # name of a recipe whose files are used, too
     config: dict[str, dict[str, Any]] = Field(default_factory=dict)
     models: list[Variant] = Field(default_factory=list)
     scores: list[Row]
@@ -111,7 +111,7 @@ class Recipe(Part):
 
 
 def find(root: Path) -> dict[str, Path]:
-    """Recipes below a folder by name."""
+    """The folders of the recipes below a folder, by name."""
     return {path.parent.name: path.parent for path in sorted(root.rglob(RECIPE))}
 
 
@@ -119,7 +119,7 @@ def load(folder: Path) -> Recipe:
     """Read a recipe.
 
     Raises:
-        UserError: there is none in the folder, or it is not as it should be.
+        UserError: the folder has none, or it is not valid.
     """
     path = folder / RECIPE
     if not path.is_file():
@@ -148,33 +148,13 @@ def _read(path: Path) -> Recipe:
 
 
 def _check(recipe: Recipe, path: Path) -> None:
-    """Refuse names that lead nowhere."""
-    known = [variant.name for variant in recipe.models]
-    named = [[*row.models, *filter(None, [row.rescored_by])] for row in recipe.scores] + [
-        part.models for part in recipe.pictures
-    ]
-    for name in chain.from_iterable(named):
-        if name not in known:
-            raise UserError(f"{path}: no model is called '{name}'{near(name, known)}")
+    """Refuse names of models and rows that are unknown, and ensembles of more seeds than there are."""
+    models = [variant.name for variant in recipe.models]
     for number, variant in enumerate(recipe.models):
-        for part in variant.written:
-            if part.model not in known[:number]:
-                raise UserError(
-                    f"{path}: '{part.model}' is to write {part.file} for '{variant.name}': no model of this name "
-                    f"stands above it{near(part.model, known[:number])}"
-                )
-            seeds = recipe.models[known.index(part.model)].seeds or recipe.seeds
-            if part.ensemble > len(seeds):
-                raise UserError(
-                    f"{path}: an ensemble of {part.ensemble} is to write {part.file}, and '{part.model}' has "
-                    f"{len(seeds)} seeds: name more"
-                )
-        if variant.start and variant.start not in known[:number]:
-            raise UserError(
-                f"{path}: '{variant.name}' is to start from '{variant.start}': no model of this name stands above it"
-                f"{near(variant.start, known[:number])}"
-            )
+        _check_variant(recipe, variant, models[:number], path)
     for row in recipe.scores:
+        for name in [*row.models, *filter(None, [row.rescored_by])]:
+            _known(name, models, "model", path)
         for variant in recipe.models:
             seeds = variant.seeds or recipe.seeds
             if row.ensemble > len(seeds) and (not row.models or variant.name in row.models):
@@ -182,7 +162,34 @@ def _check(recipe: Recipe, path: Path) -> None:
                     f"{path}: the row '{row.name}' wants an ensemble of {row.ensemble} seeds, and '{variant.name}' has "
                     f"{len(seeds)}: name more in seeds, or other models in the row"
                 )
-    rows = [row.name for row in recipe.scores]
     for picture in recipe.pictures:
-        if picture.row and picture.row not in rows:
-            raise UserError(f"{path}: no row is called '{picture.row}'{near(picture.row, rows)}")
+        for name in picture.models:
+            _known(name, models, "model", path)
+        if picture.row:
+            _known(picture.row, [row.name for row in recipe.scores], "row", path)
+
+
+def _check_variant(recipe: Recipe, variant: Variant, above: list[str], path: Path) -> None:
+    """Refuse a model that needs one that is not trained before it."""
+    for part in variant.written:
+        if part.model not in above:
+            raise UserError(
+                f"{path}: '{part.model}' is to write {part.file} for '{variant.name}', but no model of this name is "
+                f"above it{near(part.model, above)}"
+            )
+        seeds = recipe.models[above.index(part.model)].seeds or recipe.seeds
+        if part.ensemble > len(seeds):
+            raise UserError(
+                f"{path}: an ensemble of {part.ensemble} is to write {part.file}, and '{part.model}' has "
+                f"{counted(len(seeds), 'seed')}: name more"
+            )
+    if variant.start and variant.start not in above:
+        raise UserError(
+            f"{path}: '{variant.name}' is to start from '{variant.start}', but no model of this name is above it"
+            f"{near(variant.start, above)}"
+        )
+
+
+def _known(name: str, names: list[str], kind: str, path: Path) -> None:
+    if name not in names:
+        raise UserError(f"{path}: no {kind} is called '{name}'{near(name, names)}")

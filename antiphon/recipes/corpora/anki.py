@@ -1,8 +1,8 @@
 """Anki's sentence pairs, English and Chinese (Tatoeba); manythings.org/anki, CC BY 2.0.
 
-There is no official split. This one lets no sentence be on two sides: pairs that share an English or a Chinese sentence
-stay together, and the SHA-1 of the least of their English sentences, lower case and letters and digits only, as a
-number, modulo 20, is 0 for the test, 1 for development, and else for training.
+There is no official split. In this one no sentence is in two sets: pairs that share an English or a Chinese sentence
+form a group. The key of a group is the smallest of its English sentences, in lower case, letters and digits only. The
+SHA-1 of the key, as a number, modulo 20, is 0 for test, 1 for development, else training.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ def prepare(files: Mapping[str, Path], out: Path) -> None:
     """Write train.jsonl, dev.jsonl and test.jsonl, whose fields are `en` and `zh`.
 
     Args:
-        files: cmn.txt; English, a tab, Chinese a line, and maybe a further column.
+        files: cmn.txt, tab-separated: English, Chinese, and possibly another column.
         out: the folder to write into.
     """
     lines = (line.split("\t") for line in fetch.lines(files["cmn.txt"]))
@@ -40,7 +40,7 @@ def prepare(files: Mapping[str, Path], out: Path) -> None:
 
 
 def _groups(pairs: Iterable[Pair]) -> dict[Pair, str]:
-    """For each pair the name of the group of all that share a sentence with it, or with one that does (union-find)."""
+    """The group of each pair, by union-find over the sentences that pairs share."""
     parent: dict[str, str] = {}
 
     def root(name: str) -> str:

@@ -1,6 +1,6 @@
-"""The bAbI dialogue tasks (Bordes & Weston 2017, arXiv 1605.07683), CC BY 3.0: restaurants booked in conversation.
+"""The bAbI dialogue tasks (Bordes & Weston 2017, arXiv 1605.07683), CC BY 3.0: booking a restaurant.
 
-Tasks 1 to 5 are synthetic, task 6 is the DSTC2 corpus of people talking to a system.
+Tasks 1 to 5 are synthetic, task 6 is the DSTC2 corpus of people who talk to a system.
 """
 
 import re
@@ -17,66 +17,66 @@ from antiphon.recipes.corpora import rows
 from antiphon.recipes.corpora.measure import Measure
 from antiphon.recipes.fetch import text
 
-FACTS = ("R_cuisine", "R_location", "R_price", "R_rating")  # what a reply is chosen by, in this order
-RESULT = "<result>"  # before a restaurant that the knowledge base has found
+FACTS = ("R_cuisine", "R_location", "R_price", "R_rating")  # in the order in which a source has them
+RESULT = "<result>"  # before a restaurant from the knowledge base
 MARKS = Dialogue(turns=1)
 
 
 def prepare(files: Mapping[str, Path], out: Path, *, words: int = 240, facts: bool = False, results: int = 12) -> None:
-    """Write each set: every reply of the system as a target, all that came before it as the source.
+    """Write each set: every reply of the system as a target, the turns before it as the source.
 
-    Of what the knowledge base finds a source has one turn for each restaurant, in the order given, with its name; the
-    names of the tasks 1 to 5 hold all that is known of a restaurant.
+    A source has one turn for each restaurant from the knowledge base, in the corpus's order, with its name. The names
+    of tasks 1 to 5 contain all facts of a restaurant.
 
     Args:
         files: `train.txt`, `valid.txt` and `test.txt`.
         out: the folder to write into.
-        words: longest source; of a longer conversation the oldest turns are left out.
-        facts: write kind of food, part of town, price and rating behind a restaurant's name, as task 6 needs it.
-        results: most restaurants in a source, the first ones.
+        words: longest source; the oldest turns of a longer dialogue are left out.
+        facts: write cuisine, location, price and rating after a restaurant's name, as task 6 needs them.
+        results: most restaurants in a source; the first ones are kept.
     """
     for name in ("train", "valid", "test"):
-        found = []
+        pairs = []
         for number, dialogue in enumerate(_dialogues(text(files[f"{name}.txt"]))):
             for source, target in _replies(dialogue, words, facts, results):
-                found.append({"source": source, "target": target, "dialogue": number})
-        rows.write(out / f"{name}.jsonl", found)
+                pairs.append({"source": source, "target": target, "dialogue": number})
+        rows.write(out / f"{name}.jsonl", pairs)
 
 
 def _dialogues(content: str) -> Iterator[list[str]]:
-    """Each conversation's lines without their numbers."""
+    """The lines of each dialogue, without their numbers."""
     for block in re.split(r"\n\s*\n", content.strip()):
         yield [line.partition(" ")[2] for line in block.splitlines()]
 
 
 def _replies(lines: Sequence[str], words: int, facts: bool, results: int) -> Iterator[tuple[str, str]]:
     turns: list[Turn] = []
-    found: dict[str, dict[str, str]] = {}
+    restaurants: dict[str, dict[str, str]] = {}
     for line in lines:
         if "\t" in line:
-            turns += _found(found, facts, results)
-            found = {}
+            turns += _results(restaurants, facts, results)
+            restaurants = {}
             said, reply = (part.strip() for part in line.split("\t", 1))
             turns.append(Turn(MARKS.user, said))
             yield _shortened(turns, words), reply
             turns.append(Turn(MARKS.model, reply))
         elif len(parts := line.split(" ")) == 3 and parts[1].startswith("R_"):
-            found.setdefault(parts[0], {})[parts[1]] = parts[2]
+            restaurants.setdefault(parts[0], {})[parts[1]] = parts[2]
         else:  # "api_call no result"
             turns.append(Turn(RESULT, line))
 
 
-def _found(found: Mapping[str, Mapping[str, str]], facts: bool, results: int) -> list[Turn]:
+def _results(restaurants: Mapping[str, Mapping[str, str]], facts: bool, results: int) -> list[Turn]:
     """A turn for each of the first restaurants."""
     turns = []
-    for name, known in list(found.items())[:results]:
-        told = [known[fact] for fact in FACTS if fact in known] if facts else []
-        turns.append(Turn(RESULT, " ".join([name, *told])))
+    for name, known in list(restaurants.items())[:results]:
+        values = [known[fact] for fact in FACTS if fact in known] if facts else []
+        turns.append(Turn(RESULT, " ".join([name, *values])))
     return turns
 
 
 def _shortened(turns: Sequence[Turn], words: int) -> str:
-    """The last turns that have no more words and signs than this together, the very last in any case."""
+    """The last turns with at most this number of words and punctuation marks together, and at least one turn."""
     kept = len(turns)
     for most in range(1, len(turns) + 1):
         if len(re.findall(r"<\w+>|[^\W_\d]+|\d|[^\w\s]|_", context(turns, most))) > words:
@@ -86,7 +86,7 @@ def _shortened(turns: Sequence[Turn], words: int) -> str:
 
 
 def per_dialogue(items: Sequence[dict[str, Any]], outputs: Sequence[str]) -> Score:
-    """Share of conversations in which every reply is right, in percent (Bordes & Weston 2017, section 5)."""
+    """Per cent of dialogues in which every reply is right (Bordes & Weston 2017, section 5)."""
     right: dict[int, bool] = {}
     for item, output in zip(items, outputs, strict=True):
         same = output.split() == str(item["target"]).split()

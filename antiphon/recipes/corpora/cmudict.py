@@ -1,7 +1,7 @@
 """CMUdict: English words to ARPAbet; github.com/cmusphinx/cmudict, free for any use.
 
-There is no official split. This one is by word, so that all pronunciations of a word are on one side: the SHA-1 of the
-word as a number, modulo 20, is 0 for the test, 1 for development, and else for training.
+There is no official split. This one is by word, so that all pronunciations of a word are in one set: the SHA-1 of the
+word, as a number, modulo 20, is 0 for test, 1 for development, else training.
 """
 
 import hashlib
@@ -16,12 +16,13 @@ SETS = {0: "test", 1: "dev"}
 
 
 def prepare(files: Mapping[str, Path], out: Path) -> None:
-    """Write train.jsonl, a pair for each pronunciation, and dev.jsonl and test.jsonl, a word with all of its own.
+    """Write train.jsonl with a pair for each pronunciation, dev.jsonl and test.jsonl with all of a word's together.
 
-    Stress is left out, and pronunciations that are then equal are one. Letters and phones are separated by spaces.
+    Stress is removed, and pronunciations that are then equal are merged. Letters and phones are separated by spaces.
 
     Args:
-        files: cmudict.dict; a word and its phones a line, further pronunciations marked `(2)`, comments after `#`.
+        files: cmudict.dict, with a word and its phones on each line, more pronunciations marked `(2)`, comments after
+            `#`.
         out: the folder to write into.
     """
     words: dict[str, dict[str, None]] = {}
@@ -32,7 +33,7 @@ def prepare(files: Mapping[str, Path], out: Path) -> None:
     sets: dict[str, list[tuple[str, list[str]]]] = {"train": [], "dev": [], "test": []}
     for word, pronunciations in words.items():
         sets[_set(word)].append((" ".join(word), list(pronunciations)))
-    train = ({"source": word, "target": one} for word, several in sets.pop("train") for one in several)
+    train = ({"source": word, "target": phones} for word, several in sets.pop("train") for phones in several)
     rows.write(out / "train.jsonl", train)
     for name, entries in sets.items():
         rows.write(out / f"{name}.jsonl", ({"source": word, "target": several} for word, several in entries))

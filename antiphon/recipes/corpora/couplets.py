@@ -1,7 +1,7 @@
 """Couplets of Tang regulated verse, a line to its parallel line; from github.com/chinese-poetry/chinese-poetry, MIT.
 
-A second task is in the same pairs: both lines of a couplet, with a comma, to the first line of the poem's next one.
-Together they make a poem of a first line.
+The pairs have a second task: both lines of a couplet, with a comma, to the first line of the poem's next couplet.
+Together the two tasks continue a first line to a whole poem.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ def prepare(files: Mapping[str, Path], out: Path) -> None:
     """Write train.tsv with both tasks, valid.tsv and test.tsv with couplets, and next.test.tsv with the other task.
 
     Args:
-        files: train.tsv, dev.tsv and test.tsv, poems one after the other, though not told apart.
+        files: train.tsv, dev.tsv and test.tsv, poem after poem, without marks between them.
         out: the folder to write into.
     """
     train, valid, test = (_couplets(files[f"{name}.tsv"]) for name in ("train", "dev", "test"))
@@ -36,43 +36,43 @@ def prepare(files: Mapping[str, Path], out: Path) -> None:
 
 
 def poem(model: "Seq2Seq", first: str, lines: int = 8, beam: int = 20) -> list[str]:
-    """Go on from a first line: parallel line, next line, its parallel line and so on.
+    """Continue a first line: its parallel line, the next line, its parallel line and so on.
 
-    Of the beam's outputs the most probable is taken that is as long as the first line, repeats no character of the
-    poem, and, where it ends a couplet, is of a level tone and rhymes; each fault costs more than any score.
+    Each line is the output of the beam with the fewest faults, among equals the most probable: it should be as long as
+    the first line, repeat no character of the poem, and, where it ends a couplet, end in a level tone and rhyme.
     """
     written = [first]
     while len(written) < lines:
         ends = len(written) % 2 == 1
         source = written[-1] if ends else COMMA.join(written[-2:])
         result = model.generate([source], beam=beam, nbest=beam)[0]
-        found = [output.text for output in result.outputs]
-        written.append(min(found, key=lambda text: _poem_faults(written, text, ends)))
+        outputs = [output.text for output in result.outputs]
+        written.append(min(outputs, key=lambda text: _poem_faults(written, text, ends)))
     return written
 
 
 def length(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> Score:
-    """Outputs as long as their source, per cent."""
+    """Per cent of outputs that are as long as their source."""
     same = [len(item["source"]) == len(output) for item, output in zip(items, outputs, strict=True)]
     return Score("length", 100 * sum(same) / len(same), "length|equal|per cent", True, scale="per cent of outputs")
 
 
 def tones(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> Score:
-    """Outputs as long as their source and of opposed tones at all even places, per cent."""
+    """Per cent of outputs that are as long as their source, with opposed tones at all even places."""
     right = [contrast(item["source"], output) == 1 for item, output in zip(items, outputs, strict=True)]
     signature = "tones|even places opposed|pingshui|per cent"
     return Score("tones", 100 * sum(right) / len(right), signature, True, scale="per cent of outputs")
 
 
 def faults(item: Mapping[str, Any], output: str) -> float:
-    """Unequal length, even places of equal tones, and characters of the source or said twice."""
+    """Unequal length, the share of even places with equal tones, and characters repeated or taken from the source."""
     source = item["source"]
     uneven = float(len(source) != len(output))
     return uneven + (1 - contrast(source, output)) + len(output) - len(set(output) - set(source))
 
 
 def _poem_faults(written: Sequence[str], text: str, ends: bool) -> float:
-    """What is wrong with a poem's next line; `ends`: it is the second of its couplet."""
+    """Weighted faults of a poem's next line; `ends`: it is the second line of its couplet."""
     wrong = 5.0 * (len(text) != len(written[0])) + len(text) - len(set(text) - set("".join(written)))
     if ends:
         others = [rhymes(line[-1]) for line in written[1::2]]
@@ -88,7 +88,7 @@ def _couplets(path: Path) -> list[Couplet]:
 
 
 def _continued(couplets: Sequence[Couplet]) -> list[Couplet]:
-    """Couplets and the first lines after them, where both couplets are of one poem: equal in length and rhyming."""
+    """Couplets with the line after them, where both are of one poem: couplets of equal length that rhyme."""
     return [
         (COMMA.join(before), after[0])
         for before, after in pairwise(couplets)

@@ -12,11 +12,11 @@ from antiphon.evaluation.metrics import Score
 from antiphon.recipes import fetch
 from antiphon.recipes.corpora import rows
 
-# What the official script mends in references.
-MENDED = {"Ł": "£", "Â£": "£", "Ã©": "é", "ã©": "é"}
+# Wrong characters that the official script corrects in references.
+CORRECTED = {"Ł": "£", "Â£": "£", "Ã©": "é", "ã©": "é"}
 
-# How the values of slots are said.
-SAID = {
+# Words for the values of slots.
+VALUES = {
     "eatType": {"pub": r"\bpubs?\b", "coffee shop": r"\bcoff?ee|\bcafe\b", "restaurant": r"\brestaurant"},
     "food": {
         "Chinese": "chinese", "English": "english|british", "Fast food": r"fast[ -]food|burgers?\b", "French": "french",
@@ -41,8 +41,8 @@ SAID = {
         "no": r"(?:not|n't|\bno|non|un|adult)[^.]*(?:famil|child|kid)|(?:famil|child|kid)[^.]*not\b|adult",
     },
 }  # fmt: skip
-# That a slot is spoken of at all.
-SPOKEN_OF = {
+# Words that show that a slot is mentioned.
+MENTIONS = {
     "eatType": r"\bpubs?\b|\bcoffee",
     "food": r"chinese|english|british|fast[ -]food|french|indian|italian|japan|sushi|pasta",
     "priceRange": r"£|pric|cheap|expensive|cost",
@@ -53,7 +53,7 @@ SPOKEN_OF = {
 
 
 def prepare(files: Mapping[str, Path], out: Path) -> None:
-    """Write train.jsonl, a pair for each reference, and valid.jsonl and test.jsonl, a meaning's references together.
+    """Write train.jsonl with a pair for each reference; valid.jsonl and test.jsonl with all references of a meaning.
 
     Args:
         files: trainset.csv, devset.csv and testset_w_refs.csv, with the columns mr and ref.
@@ -70,39 +70,39 @@ def prepare(files: Mapping[str, Path], out: Path) -> None:
 
 def _rows(path: Path) -> list[tuple[str, str]]:
     text = fetch.text(path)
-    for wrong, right in MENDED.items():
+    for wrong, right in CORRECTED.items():
         text = text.replace(wrong, right)
     return [(row["mr"], row["ref"]) for row in csv.DictReader(text.lstrip("\ufeff").splitlines(keepends=True))]
 
 
 def faults(item: Mapping[str, Any], output: str) -> float:
-    """Slots that an output misses, and slots that it tells of though the source has none of them.
+    """Slots of the source that an output misses, and slots that it adds.
 
-    Rules, made from the training set's words: they see whether a slot is spoken of, and of which value, but neither
-    irony nor a value said in a way of its own.
+    Rules made from the words of the training set: they recognise that a slot is mentioned, and its value, but no irony
+    and no unusual wording.
     """
     slots = dict(re.findall(r"(\w[\w ]*)\[([^\]]*)\]", item["source"]))
-    told = " ".join(output.lower().split())
+    text = " ".join(output.lower().split())
     names = [slots.pop(name).lower() for name in ("name", "near") if name in slots]
-    wrong = sum(name not in told for name in names) + len(re.findall(r"<\w+>", told))
+    wrong = sum(name not in text for name in names) + len(re.findall(r"<\w+>", text))
     for name in sorted(names, key=len, reverse=True):
-        told = told.replace(name, "X")
-    for slot, values in SAID.items():
+        text = text.replace(name, "X")
+    for slot, values in VALUES.items():
         if slot in slots:
-            wrong += not re.search(values.get(slots[slot], re.escape(slots[slot].lower())), told)
+            wrong += not re.search(values.get(slots[slot], re.escape(slots[slot].lower())), text)
         else:
-            wrong += bool(re.search(SPOKEN_OF[slot], told))
+            wrong += bool(re.search(MENTIONS[slot], text))
     return float(wrong)
 
 
 def slot_faults(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> Score:
-    """Slots missed or added, by the rules of `faults`, an output."""
+    """Slots missed or added for each output, by the rules of `faults`."""
     total = sum(faults(item, output) for item, output in zip(items, outputs, strict=True))
     return Score("slot_faults", total / len(outputs), "slot_faults|rules|an output", False, scale="faults an output")
 
 
 def bleu_mteval(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> Score:
-    """BLEU as the challenge's mteval-v13a has it, in lower case; 0-100. The metric `bleu` heeds case."""
+    """BLEU as in the challenge's mteval-v13a, 0-100: it ignores case, unlike the metric `bleu`."""
     return replace(captions.bleu(outputs, references), name="bleu_mteval")
 
 

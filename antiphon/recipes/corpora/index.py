@@ -1,7 +1,7 @@
-"""Corpora that need more than reading: from their official files to pairs, and the measures that go with them.
+"""Corpora whose official files need preparation, and their own metrics.
 
-A module has `prepare`, which writes pairs as JSON lines into a folder, and `MEASURES`, by the names that a recipe's
-`metrics` may have. It may also count the faults of an output, by which outputs are reranked.
+A module has `prepare`, which writes pairs as JSON lines into a folder, and `MEASURES`, metrics by the names that a
+recipe's `metrics` may use. It can also count the faults of an output, to rerank outputs.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,13 +28,13 @@ from antiphon.recipes.corpora.measure import Faults, Measure
 
 
 class Corpus(NamedTuple):
-    """What a recipe's `corpus` names."""
+    """What belongs to a recipe's `corpus`."""
 
-    prepare: Callable[..., None]  # the fetched files by name, the folder to write into, the recipe's own arguments
+    prepare: Callable[..., None]  # files by name, the folder to write into, the recipe's arguments
     measures: Mapping[str, Measure]
-    faults: Faults | None = None  # what a row's `faults` counts
-    pack: Callable[[Path, str, Path], None] | None = None  # an archive's folder of many small files to one file
-    version: int = 1  # of the prepared pairs: raise it when `prepare` writes other pairs, so that old ones are replaced
+    faults: Faults | None = None  # counts those that a row's `faults` weighs
+    pack: Callable[[Path, str, Path], None] | None = None  # joins an archive's folder of many small files
+    version: int = 1  # raise it when `prepare` writes other pairs, so that those on disk are prepared again
 
 
 CORPORA: dict[str, Corpus] = {

@@ -1,6 +1,6 @@
-"""A parallel corpus taken apart: pairs from its beginning, and the texts of one language from the rest.
+"""A parallel corpus split in two: pairs from its beginning, and texts of one language from the rest.
 
-So it can be measured what texts without a translation are worth: the rest's translations are known, and not used.
+This shows the gain from texts without translations: those of the rest exist, but are not used.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ def prepare(files: Mapping[str, Path], out: Path, *, source: str, target: str, p
         files: the corpus, two aligned files.
         out: the folder to write into.
         source, target: their names.
-        pairs: how many are kept as pairs.
+        pairs: number of pairs to keep.
     """
     corpus = read(f"{files[source]},{files[target]}")
     kept = list(islice(corpus, pairs))

@@ -1,6 +1,6 @@
 """RNNLG: dialogue acts about laptops and televisions to text; github.com/shawnwun/RNNLG, Apache-2.0 (Wen 2015, 2016).
 
-BLEU and the slot error are counted as RNNLG's GentScorer.py does, on texts as its nlp.py normalises them.
+BLEU and the slot error are those of RNNLG's GentScorer.py, on texts normalised as by its nlp.py.
 """
 
 import json
@@ -16,10 +16,10 @@ from antiphon.evaluation.metrics import Score
 from antiphon.recipes import fetch
 from antiphon.recipes.corpora import rows
 
-# resource/special_values: words for what a slot's value says by itself.
+# resource/special_values: values that are no names or numbers, in one spelling.
 SPECIAL = {"none": "none", "true": "yes", "yes": "yes", "false": "no", "no": "no", "dontcare": "dontcare",
            "dont_care": "dontcare"}  # fmt: skip
-# resource/detect.pair: slots whose values are names and numbers, and words that tell of yes and no.
+# resource/detect.pair: slots whose values are names and numbers, and words for slots of yes and no.
 GENERAL = {
     "address", "area", "count", "food", "goodformeal", "name", "near", "phone", "postcode", "price", "pricerange",
     "battery", "batteryrating", "design", "dimension", "drive", "driverange", "family", "memory", "platform", "utility",
@@ -34,9 +34,9 @@ BINARY = {
     "isforbusinesscomputing": ["business", "nonbusiness", "home", "personal", "general"],
     "hasusbport": ["usb"],
 }
-UNCOUNTED = ("?select", "suggest")  # acts with alternatives, of which no slot errors are counted
+UNCOUNTED = ("?select", "suggest")  # acts with alternatives, which are left out of the slot error
 
-# utils/nlp/mapping.pair, put more briefly: what is written out, and endings that become words of their own.
+# utils/nlp/mapping.pair, shortened: contractions written out, and endings split off.
 _APART = {
     "it's": "it is", "don't": "do not", "doesn't": "does not", "didn't": "did not", "you'd": "you would",
     "you're": "you are", "you'll": "you will", "i'm": "i am", "they're": "they are", "that's": "that is",
@@ -66,13 +66,13 @@ class Act(NamedTuple):
     """A dialogue act."""
 
     kind: str
-    slots: list[tuple[str, str]]  # name and value, special values unified; `?` where there is none
+    slots: list[tuple[str, str]]  # name and value; `?` for no value, special values in one spelling
 
     @property
     def meaning(self) -> tuple[Any, ...]:
-        """What is left of it without its values: acts that are equal in it share their references."""
-        counts = Counter(name for name, value in self.slots if _said(value))
-        special = sorted((name, value) for name, value in self.slots if not _said(value))
+        """The act without the values of its slots. Acts with equal meanings share their references."""
+        counts = Counter(name for name, value in self.slots if _literal(value))
+        special = sorted((name, value) for name, value in self.slots if not _literal(value))
         return self.kind, tuple(sorted(counts.items())), tuple(special)
 
 
@@ -89,7 +89,7 @@ def parse(act: str) -> Act:
 
 
 def normalise(text: str) -> str:
-    """A text as RNNLG reads it: lower case, signs and some endings apart, no sign at the end."""
+    """Normalise a text as RNNLG does: lower case, punctuation and some endings split off, none at the end."""
     text = re.sub(r" [.?!]$", "", text).lower().strip()
     text = re.sub(r'[":<>@]', "", text.replace(";", ",").replace("/", " and ")).replace(" - ", "")
     text = re.sub(r"(?<!\d)([?.,!])|([?.,!])(?!\d)", r" \1\2 ", text)
@@ -107,26 +107,26 @@ def normalise(text: str) -> str:
 
 
 def delexicalise(text: str, act: Act) -> str:
-    """Put `SLOT_NAME` for the first place of each value; of `a and b` also for `b or a`. Longer values go first."""
+    """Replace the first occurrence of each value by `SLOT_NAME`, longer values first; `a and b` is also `b or a`."""
     for name, value in sorted(act.slots, key=lambda slot: -len(slot[1])):
         orders = list(permutations(value.replace(" or ", " and ").split(" and ")))
         written = [" and ".join(order) for order in orders] + [" or ".join(order) for order in orders]
-        found = next((each for each in written if each in text), None) if _said(value) else None
-        if found:
-            text = f" {text} ".replace(f" {found} ", f" SLOT_{name.upper()} ", 1)[1:-1]
+        match = next((each for each in written if each in text), None) if _literal(value) else None
+        if match:
+            text = f" {text} ".replace(f" {match} ", f" SLOT_{name.upper()} ", 1)[1:-1]
     return text
 
 
 def lexicalise(text: str, act: Act) -> str:
-    """Put the values back, each into the first place of its slot."""
+    """Put the values back, each at the first occurrence of its slot."""
     for name, value in sorted(act.slots, key=lambda slot: -len(slot[0])):
-        if _said(value):
+        if _literal(value):
             text = f" {text} ".replace(f" SLOT_{name.upper()} ", f" {value} ", 1)[1:-1]
     return text
 
 
 def prepare(files: Mapping[str, Path], out: Path, domain: str) -> None:
-    """Write train.jsonl, and valid.jsonl and test.jsonl with the references of all acts that mean the same.
+    """Write train.jsonl, valid.jsonl and test.jsonl; the last two with the references of all acts of equal meaning.
 
     Args:
         files: DOMAIN.train.json, DOMAIN.valid.json and DOMAIN.test.json.
@@ -134,26 +134,26 @@ def prepare(files: Mapping[str, Path], out: Path, domain: str) -> None:
         domain: `laptop` or `tv`.
     """
     for name in ("train", "valid", "test"):
-        text = fetch.text(files[f"{domain}.{name}.json"])
-        told = json.loads("".join(line for line in text.splitlines(keepends=True) if not line.startswith("#")))
-        acts = [parse(act) for act, _, _ in told]
-        hidden = [delexicalise(normalise(said), act) for act, (_, said, _) in zip(acts, told, strict=True)]
+        content = fetch.text(files[f"{domain}.{name}.json"])
+        examples = json.loads("".join(line for line in content.splitlines(keepends=True) if not line.startswith("#")))
+        acts = [parse(act) for act, _, _ in examples]
+        texts = [delexicalise(normalise(text), act) for act, (_, text, _) in zip(acts, examples, strict=True)]
         same: dict[Any, list[str]] = {}
-        for act, said in zip(acts, hidden, strict=True):
-            same.setdefault(act.meaning, []).append(said)
+        for act, text in zip(acts, texts, strict=True):
+            same.setdefault(act.meaning, []).append(text)
         pairs = [
-            {"source": source, "target": lexicalise(said, act)}
+            {"source": source, "target": lexicalise(text, act)}
             if name == "train"
             else {"source": source, "target": [lexicalise(each, act) for each in same[act.meaning]]}
-            for act, said, (source, _, _) in zip(acts, hidden, told, strict=True)
+            for act, text, (source, _, _) in zip(acts, texts, examples, strict=True)
         ]
         rows.write(out / f"{name}.jsonl", pairs)
 
 
 def bleu_gentscorer(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> Score:
-    """BLEU-4 as RNNLG counts it: words between spaces, the first nearest reference's length, 0-1.
+    """BLEU-4 of RNNLG: words between spaces, the length of the first closest reference, 0-1.
 
-    It differs from sacreBLEU in the tokens, and where two references are equally near.
+    It differs from sacreBLEU in the tokens, and where two references are equally close.
     """
     right, total = [0] * 4, [0] * 4
     r = c = 0
@@ -175,7 +175,7 @@ def bleu_gentscorer(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) 
 
 
 def slot_error(items: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> Score:
-    """Slot error rate (Wen 2015, eq. 13): missing and redundant slots over all slots, in per cent."""
+    """Slot error rate (Wen 2015, eq. 13): missing and redundant slots for 100 slots."""
     slots = errors = 0
     for item, output in zip(items, outputs, strict=True):
         act = parse(item["source"])
@@ -193,24 +193,24 @@ def faults(item: Mapping[str, Any], output: str) -> float:
 
 
 def _slot_errors(act: Act, output: str) -> tuple[int, int]:
-    """How many slots an act has, and how many of them an output misses or says again.
+    """The numbers of an act's slots, and of those that an output misses or repeats.
 
-    A slot of yes and no is counted by its words, and `dontcare` of other slots is not looked for.
+    A slot of yes and no is recognised by its words; other slots with `dontcare` are not counted.
     """
     words = Counter(delexicalise(output, act).split())
-    wanted = Counter(name for name, value in act.slots if _said(value) or (name in BINARY and value != "?"))
+    required = Counter(name for name, value in act.slots if _literal(value) or (name in BINARY and value != "?"))
     slots = errors = 0
     for name in GENERAL:
-        slots += wanted[name]
-        errors += abs(wanted[name] - words[f"SLOT_{name.upper()}"])
-    for name, told in BINARY.items():
-        slots += wanted[name]
-        errors += abs(wanted[name] - sum(words[word] for word in told))
+        slots += required[name]
+        errors += abs(required[name] - words[f"SLOT_{name.upper()}"])
+    for name, known in BINARY.items():
+        slots += required[name]
+        errors += abs(required[name] - sum(words[word] for word in known))
     return slots, errors
 
 
-def _said(value: str) -> bool:
-    """Whether a value is a name or a number, which is written as it is."""
+def _literal(value: str) -> bool:
+    """Whether a value is a name or a number, which a text contains as it is."""
     return value not in SPECIAL.values() and value != "?"
 
 

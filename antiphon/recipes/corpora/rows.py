@@ -1,4 +1,4 @@
-"""Writing pairs as JSON lines, the form in which `prepare` leaves them."""
+"""Writing prepared pairs as JSON lines."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,6 +9,6 @@ from antiphon import files
 
 
 def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write objects, one a line; each has a source and a target, and whatever measures need besides."""
+    """Write one pair a line: its source, its target, and other fields that the corpus's metrics need."""
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     files.write(path, "".join(lines))

@@ -1,7 +1,7 @@
-"""SCAN: commands to actions, split so that a test asks for compositions not seen; github.com/brendenlake/SCAN, BSD.
+"""SCAN: commands to actions, with new compositions in the test set; github.com/brendenlake/SCAN, BSD.
 
-The corpus has no development set. One is held out of each training set: of the commands that stand there once, every
-twentieth in the order of their SHA-1. Actions are written as in the paper (Lake 2018): LTURN is I_TURN_LEFT.
+The corpus has no development set. One is held out of each training set: of the commands that occur once, every
+twentieth in the order of their SHA-1. Actions are written as in the paper (Lake 2018): I_TURN_LEFT is LTURN.
 """
 
 import hashlib
@@ -16,11 +16,11 @@ from antiphon.recipes.corpora import rows
 
 LINE = re.compile(r"IN: (.+) OUT: (.+)")
 ACTIONS = {"I_TURN_LEFT": "LTURN", "I_TURN_RIGHT": "RTURN"}
-HELD_OUT = 20  # one command of so many
+HELD_OUT = 20  # every twentieth command
 
 
 def prepare(files: Mapping[str, Path], out: Path) -> None:
-    """Write each `tasks_<train or test>_<split>.txt` as JSON lines, and `tasks_dev_<split>.jsonl` of the training set.
+    """Write each `tasks_<train or test>_<split>.txt` as JSON lines, and `tasks_dev_<split>.jsonl` from the training sets.
 
     Args:
         files: the corpus's files by their names.

@@ -8,20 +8,20 @@ from typing import Any
 from antiphon.recipes import fetch
 from antiphon.recipes.corpora import rouge, rows
 
-# Against the best of a paper's summaries; and the same of its abstract's first sentence, the baseline.
+# Against the best of a paper's summaries; and the same for its abstract's first sentence, as a baseline.
 MEASURES = rouge.measures("any") | rouge.measures("lead1", field="lead")
 
 
 def prepare(files: Mapping[str, Path], out: Path, *, words: int) -> None:
-    """Write each set as pairs of an abstract and its summaries, and a set of sentences to be taken out of abstracts.
+    """Write each set twice: pairs of an abstract and its summaries, and of an abstract and one of its sentences.
 
-    `<set>.pairs.jsonl` has the summaries, and the abstract's first sentence as `lead`. `<set>.sentences.jsonl` has as
-    the target the sentence that the corpus marks as the nearest to a summary.
+    `<set>.pairs.jsonl` has the summaries, and the abstract's first sentence as `lead`. The target of
+    `<set>.sentences.jsonl` is the sentence that the corpus marks as closest to a summary.
 
     Args:
         files: train.jsonl, dev.jsonl and test.jsonl of SciTLDR-A.
         out: the folder to write into.
-        words: how many words of an abstract are kept.
+        words: number of words of an abstract to keep.
     """
     for name, path in files.items():
         papers = [json.loads(line) for line in fetch.lines(path)]

@@ -11,11 +11,11 @@ from antiphon.recipes.corpora import rows
 def prepare(files: Mapping[str, Path], out: Path) -> None:
     """Write each `<language>_<set>.tsv` as JSON lines, letters and phones separated by spaces.
 
-    A word is decomposed first (NFD): a syllable of Hangul into its letters, a letter with a diacritic into two symbols.
-    Pronunciations stay as they are, since the task compares them so.
+    Words are decomposed (NFD): a Hangul syllable becomes its letters, a letter with a diacritic two symbols.
+    Pronunciations are not changed, because the task compares them as they are.
 
     Args:
-        files: the task's files by their names; a word, a tab and its phones a line.
+        files: the task's files by their names, with a word, a tab and its phones on each line.
         out: the folder to write into.
     """
     for name, path in files.items():

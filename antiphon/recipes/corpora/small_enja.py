@@ -1,4 +1,4 @@
-"""A small English-Japanese corpus of 4 to 16 words a line, from Tanaka's; github.com/odashi/small_parallel_enja."""
+"""Part of the Tanaka corpus, English and Japanese, 4 to 16 words a line; github.com/odashi/small_parallel_enja."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +12,8 @@ SETS = ("train", "dev", "test")
 def prepare(files: Mapping[str, Path], out: Path) -> None:
     """Write train.jsonl, dev.jsonl and test.jsonl, whose fields are `en` and `ja`.
 
-    English stays as the corpus has it, tokens in lower case. Japanese is written as it should be, without the spaces
-    between the corpus's tokens, so that BLEU is of whole text and its own tokeniser.
+    English is not changed: tokens in lower case. Japanese loses the spaces between its tokens, as it is usually written,
+    so that BLEU uses its own tokeniser.
 
     Args:
         files: `<set>.en` and `<set>.ja`, aligned.
