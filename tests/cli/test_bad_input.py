@@ -186,7 +186,7 @@ def test_too_long_pairs_are_left_out_and_counted(good_pairs: Path) -> None:
         ("model.cell=lstn", ["model.cell = 'lstn'", "'lstm'"]),
         ("data.held_out=-1", ["data.held_out = -1"]),
         ("train.device=cdua", ["cdua", "cuda"]),
-        ("model.heads=3", ["model.heads must divide"]),
+        ("model.heads=3", ["model.heads = 3 must divide model.attention_size = 512"]),
     ],
 )
 def test_options(option: str, parts: list[str], good_pairs: Path) -> None:
