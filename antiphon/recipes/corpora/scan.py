@@ -20,7 +20,7 @@ HELD_OUT = 20  # every twentieth command
 
 
 def prepare(files: Mapping[str, Path], out: Path) -> None:
-    """Write each `tasks_<train or test>_<split>.txt` as JSON lines, and `tasks_dev_<split>.jsonl` from the training sets.
+    """Write each `tasks_<train or test>_<split>.txt` as JSON lines, and a `tasks_dev_<split>.jsonl` of held-out pairs.
 
     Args:
         files: the corpus's files by their names.

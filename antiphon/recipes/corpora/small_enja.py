@@ -12,8 +12,8 @@ SETS = ("train", "dev", "test")
 def prepare(files: Mapping[str, Path], out: Path) -> None:
     """Write train.jsonl, dev.jsonl and test.jsonl, whose fields are `en` and `ja`.
 
-    English is not changed: tokens in lower case. Japanese loses the spaces between its tokens, as it is usually written,
-    so that BLEU uses its own tokeniser.
+    English is not changed: tokens in lower case. Japanese is written without the spaces between the corpus's tokens, so
+    that BLEU uses its own tokeniser.
 
     Args:
         files: `<set>.en` and `<set>.ja`, aligned.
