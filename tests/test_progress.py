@@ -1,6 +1,7 @@
 """Progress: plain lines where nobody watches, a bar on a terminal, silence when asked for."""
 
 import io
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -89,15 +90,57 @@ def test_messages_are_printed_as_they_are(screen: Callable[[], str]) -> None:
 
 
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = Terminal()
-    monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setenv("TERM", "xterm-256color")
+    screen = terminal(monkeypatch)
     with Reporter() as reporter:
         reporter.show("training", 1, 4, "loss 2.000")
         reporter.say("a message")
         reporter.show("training", 2, 4, "loss 1.000")
     text = screen.getvalue()
     assert "training" in text and "50%" in text and "loss 1.000" in text and "a message\n" in text and "\x1b" in text
+
+
+def moving_line(shown: str) -> str:
+    """The last state of the moving line, as a terminal shows it."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    return [line for line in re.split(r"[\r\n]", plain) if line.strip()][-1].rstrip()
+
+
+def terminal(monkeypatch: pytest.MonkeyPatch, columns: int = 80) -> Terminal:
+    """A terminal in the place of standard error."""
+    screen = Terminal()
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    return screen
+
+
+@pytest.mark.parametrize(("columns", "parts"), [(60, 1), (80, 2), (100, 3), (140, 4)])
+def test_the_moving_line_fits_and_keeps_its_times(columns: int, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal(monkeypatch, columns)
+    detail = ["loss 2.345", "best exact_match 12.34", "epoch 1.23", "12,345 pieces/s"]
+    with Reporter() as reporter:
+        for done in (100, 200):
+            reporter.show("training", done, 1000, ", ".join(detail))
+    line = moving_line(screen.getvalue())
+    assert re.match(r"training \S+ +20% 0:00:0\d \S+ left ", line)
+    assert line.endswith(f" left {', '.join(detail[:parts])}") and len(line) <= columns
+
+
+def test_the_clock_of_a_resumed_training_continues(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal(monkeypatch)
+    with Reporter() as reporter:
+        reporter.show("training", 100, 1000, "loss 2.345", elapsed=3723)
+    assert " 1:02:03 " in moving_line(screen.getvalue())
+
+
+def test_a_reporter_without_messages(screen: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    reporter = Reporter().without_messages()
+    reporter.say("a message")
+    reporter.show("training", 1, 2)
+    clock.now += 31
+    reporter.show("training", 2, 2)
+    assert screen() == "training 100%\n"
 
 
 def test_clock() -> None:

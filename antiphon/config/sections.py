@@ -168,13 +168,13 @@ class Model(Section):
 
 
 class Train(Section):
-    """How the weights are found."""
+    """How the model is trained."""
 
-    start: str = option("", "model folder whose options, vocabulary and weights training starts from")
+    start: str = option("", "warm start: pretrained model folder whose options, vocabulary and weights are used")
     source_vectors: str = option(
-        "", "word vectors (word2vec, GloVe or fastText, as text; .gz, .zst) that source embeddings start from"
+        "", "pretrained word vectors of the source (word2vec, GloVe or fastText, as text; .gz, .zst)"
     )
-    target_vectors: str = option("", "word vectors that target embeddings start from")
+    target_vectors: str = option("", "pretrained word vectors of the target")
     optimiser: Literal["sgd", "adadelta", "adam", "adamw"] = option("adam", "the optimiser")
     learning_rate: Positive = option(1e-3, "the highest learning rate")
     beta1: Rate = option(0.9, "Adam's first decay")
@@ -182,14 +182,16 @@ class Train(Section):
     epsilon: Positive = option(1e-8, "Adam's and Adadelta's epsilon")
     rho: Rate = option(0.95, "Adadelta's decay")
     weight_decay: NonNegative = option(0.0, "AdamW's weight decay")
-    schedule: Schedule = option("constant", "the learning rate's course after warm-up")
+    schedule: Schedule = option("constant", "learning-rate schedule after warm-up")
     warmup: Whole = option(0, "updates of linear warm-up")
     decay: Annotated[float, Field(gt=0, le=1)] = option(0.5, "factor of `halving`, `plateau` and `exponential`")
     decay_start: NonNegative = option(5.0, "epochs before `halving` and `exponential` begin")
     decay_every: Positive = option(0.5, "epochs between two steps of `halving` and `exponential`")
     plateau_patience: Count = option(2, "validations without a better score before `plateau` lowers the rate")
     clip: NonNegative = option(1.0, "largest gradient norm; 0: no clipping")
-    normalise: Literal["tokens", "sentences"] = option("tokens", "what the summed loss is divided by")
+    normalise: Literal["tokens", "sentences"] = option(
+        "tokens", "divide the summed loss by the number of target pieces, or of sentences"
+    )
     label_smoothing: Rate = option(0.0, "probability spread evenly over the vocabulary")
     coverage_loss: NonNegative = option(
         0.0, "weight of the loss of attending twice to the same (See 2017, eq. 12 and 13); needs model.coverage"
@@ -199,7 +201,7 @@ class Train(Section):
     risk: Risk = option(
         "none", "minimum-risk training (Shen 2016) on this metric of single sentences, best from a trained model"
     )
-    risk_samples: Count = option(16, "candidates drawn for each source in minimum-risk training")
+    risk_samples: Count = option(16, "candidates sampled for each source in minimum-risk training")
     risk_alpha: Positive = option(0.005, "sharpness of the distribution over the candidates (alpha of Shen, eq. 11)")
     risk_reference: bool = option(True, "the reference is a candidate too")
     risk_share: Annotated[float, Field(gt=0, le=1)] = option(
@@ -217,19 +219,19 @@ class Train(Section):
     minutes: NonNegative = option(0.0, "longest training in minutes of this machine; 0: no limit; not reproducible")
     valid_every: Whole = option(0, "updates between validations; 0: once an epoch")
     valid_start: NonNegative = option(
-        0.0, "epochs before the first validation by decoding; the loss is always measured"
+        0.0, "epochs before the first validation by decoding; the loss is always computed"
     )
-    metric: Metric = option("bleu", "what the best model and early stopping go by")
-    patience: Whole = option(10, "validations without a better score before training stops; 0: never")
+    metric: Metric = option("bleu", "metric that chooses the best model and decides on early stopping")
+    patience: Whole = option(10, "early stopping: validations without a better score before training stops; 0: never")
     valid_sentences: Whole = option(500, "development pairs decoded at a validation; 0: all")
-    samples: Whole = option(3, "development pairs shown with their outputs at a validation")
+    samples: Whole = option(3, "development pairs whose outputs the model's card shows; the first is printed too")
     checkpoint_every: Whole = option(0, "updates between checkpoints; 0: at every validation")
     precision: Literal["auto", "float32", "bfloat16"] = option(
-        "auto", "bfloat16 products where the hardware is fast at them"
+        "auto", "`auto`: bfloat16 matrix products where the hardware is fast at them"
     )
     device: str = option("auto", "`auto`, `cpu`, `cuda`, `cuda:1`")
     threads: Whole = option(0, "processor threads; 0: all cores, shared among the processes")
-    seed: Whole = option(1, "seed of everything random")
+    seed: Whole = option(1, "random seed")
     tensorboard: bool = option(True, "write TensorBoard files")
 
 
