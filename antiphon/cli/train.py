@@ -1,6 +1,6 @@
 """Commands that make models: train, check, tune, average, export, demo.
 
-Modules are imported where they are used, so that help and mistakes are answered at once.
+Modules are imported where they are used, so that help and errors come at once.
 """
 
 import os
@@ -39,7 +39,7 @@ def train(
     quiet: flags.Quiet = False,
     reference: flags.Reference = False,
 ) -> None:
-    """Train a model on pairs of text. The same command goes on with a training that was stopped.
+    """Train a model on pairs of text. The same command resumes a training that was stopped.
 
     \b
     Examples:
@@ -83,7 +83,7 @@ def check(
     sets: flags.Sets = None,
     as_json: flags.AsJson = False,
 ) -> None:
-    """Look at the data before a training: sizes, lengths, what is damaged, repeated, or in both training and test.
+    """Check the data before a training: sizes, lengths, what is damaged, repeated, or in both training and test.
 
     It also estimates the model's size and memory. The exit status is 2 if a training would refuse the data.
 
@@ -130,10 +130,10 @@ def tune(
     minutes: flags.TrialMinutes = None,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Look for the options that are best on the development pairs, by trainings. The same command goes on.
+    """Hyperparameter search: train with different options and keep those that score best on the development pairs.
 
-    Options are proposed by Optuna; a training that at a validation is worse than half of those before it is ended. The
-    best are written to OUT/best.toml, for `antiphon train --config`.
+    Optuna proposes the options; a training that scores worse at a validation than half of those before is ended early.
+    The best options are written to OUT/best.toml, for `antiphon train --config`. The same command resumes a search.
 
     \b
     Examples:
@@ -151,10 +151,11 @@ def tune(
         raise UserError("standard input can be read once, and every trial reads; write it to a file first")
     limit = [] if minutes is None else [f"train.minutes={minutes}"]
     with Reporter(quiet) as reporter:
-        chosen = _with_preset(config, load, reporter).preset
+        if not config.train.start:
+            preset = _with_preset(config, load, reporter).preset
 
         def load_trial(more: Sequence[str], limited: bool) -> "Config":
-            return load(chosen, [*(limit if limited else ()), *more])
+            return load(preset, [*(limit if limited else ()), *more])
 
         for line in tuning.tune(load_trial, vary, trials, out, typed(), reporter):
             print(line, flush=True)
@@ -162,10 +163,10 @@ def tune(
 
 @command
 def average(models: flags.Models, out: flags.NewModel) -> None:
-    """Make one model of several: the mean of their weights, as of the same training with other seeds' last steps.
+    """Average the weights of several models, such as those of one model that was fine-tuned with several seeds.
 
-    Their options and vocabularies must be equal. Models that began from different first weights have nothing in
-    common; use an ensemble of them instead.
+    Their options and vocabularies must be equal. Models that began with different initial weights cannot be averaged;
+    use an ensemble of them instead.
 
     \b
     Examples:
@@ -174,7 +175,7 @@ def average(models: flags.Models, out: flags.NewModel) -> None:
     from antiphon.average import average as mean
 
     mean(models, out)
-    typer.echo(f"{out}: the mean of {len(models)} models", err=True)
+    typer.echo(f"{out}: the mean of {counted(len(models), 'model')}", err=True)
 
 
 @command

@@ -22,6 +22,7 @@ from antiphon.progress import Reporter
 from antiphon.training import warm_start
 from antiphon.training.folder import data_folder
 from antiphon.training.loop import train
+from antiphon.words import counted
 
 JOURNAL, BEST = "study.log", "best.toml"
 STUDY = "antiphon"
@@ -105,7 +106,7 @@ def tune(load: Load, vary: Sequence[str], trials: int, out: Path, command: str, 
         yield _trial(study, load, axes, out, command, reporter)
     best = _best(study)
     if best is None:
-        raise UserError(f"none of {trials} trials has ended with a score; the lines above say why")
+        raise UserError(f"none of {counted(trials, 'trial')} has ended with a score; the lines above say why")
     value = f"{base.train.metric} {best.value:.2f}"
     yield f"best: trial {best.number}, {value}, {_shown(best.params)}; options in {out / BEST}"
 

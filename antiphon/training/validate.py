@@ -18,6 +18,7 @@ from antiphon.evaluation import faults, metrics
 from antiphon.nn.model import Model
 from antiphon.seq2seq import Seq2Seq
 from antiphon.training.device import Device
+from antiphon.words import counted
 
 
 @dataclass
@@ -44,8 +45,9 @@ class Validator:
         kept = [(s, t) for s, t in encoded if 0 < len(s) <= limits[0] and 0 < len(t) <= limits[1]]
         if not kept:
             raise UserError(
-                f"all {len(pairs)} development pairs are empty or longer than data.max_source_length = {limits[0]} or "
-                f"data.max_target_length = {limits[1]} pieces; raise these, or name other pairs in data.valid"
+                f"none of {counted(len(pairs), 'development pair')} can be used: they are empty, or longer than "
+                f"data.max_source_length = {limits[0]} or data.max_target_length = {limits[1]} pieces; raise these, or "
+                "name other pairs in data.valid"
             )
         self.sources = [np.asarray(s) for s, _ in kept]
         self.targets = [np.asarray(t) for _, t in kept]

@@ -18,7 +18,7 @@ from antiphon.seq2seq import Seq2Seq
 from antiphon.training.device import Device
 from antiphon.training.validate import Validator
 
-MACHINE = Device(torch.device("cpu"), False, 0, 1)
+CPU = Device(torch.device("cpu"), False, 0, 1)
 PAIRS = [Pair("a b c", "a b c"), Pair("d", "d e f g"), Pair("h a", "a h"), Pair("b " * 20, "b b")]
 
 
@@ -36,7 +36,7 @@ def changed(config: Config, section: str, **values: Any) -> Config:
 
 def test_the_loss_is_the_mean_over_pieces_with_eos(parts: tuple[Config, Tokenizer, Model]) -> None:
     config, tokenizer, model = parts
-    validator = Validator(PAIRS, tokenizer, tokenizer, config, MACHINE)
+    validator = Validator(PAIRS, tokenizer, tokenizer, config, CPU)
     model.train()
     found = validator.measure(model, decode=False)
     nll = pieces = 0.0
@@ -51,15 +51,15 @@ def test_the_loss_is_the_mean_over_pieces_with_eos(parts: tuple[Config, Tokenize
 def test_the_loss_leaves_out_what_is_too_long(parts: tuple[Config, Tokenizer, Model]) -> None:
     config, tokenizer, _ = parts
     short = changed(config, "data", max_source_length=10)
-    assert len(Validator(PAIRS, tokenizer, tokenizer, short, MACHINE).sources) == 3
+    assert len(Validator(PAIRS, tokenizer, tokenizer, short, CPU).sources) == 3
     none = changed(config, "data", max_target_length=1)
-    with pytest.raises(UserError, match=r"all 4 development pairs .* data\.max_target_length = 1 pieces; raise"):
-        Validator(PAIRS, tokenizer, tokenizer, none, MACHINE)
+    with pytest.raises(UserError, match=r"none of 4 development pairs .* data\.max_target_length = 1 pieces; raise"):
+        Validator(PAIRS, tokenizer, tokenizer, none, CPU)
 
 
 def test_outputs_are_those_of_a_greedy_search(parts: tuple[Config, Tokenizer, Model]) -> None:
     config, tokenizer, model = parts
-    found = Validator(PAIRS, tokenizer, tokenizer, config, MACHINE).measure(model, decode=True)
+    found = Validator(PAIRS, tokenizer, tokenizer, config, CPU).measure(model, decode=True)
     expected = Seq2Seq(TorchEngine(model), config, tokenizer, tokenizer).generate([p.source for p in PAIRS], beam=1)
     assert found.samples == [(p.source, r.text, p.target) for p, r in zip(PAIRS[:2], expected[:2], strict=True)]
     assert found.score is not None and found.score.name == "exact_match" and found.score.value == 0
@@ -67,10 +67,10 @@ def test_outputs_are_those_of_a_greedy_search(parts: tuple[Config, Tokenizer, Mo
 
 def test_all_references_count_and_the_loss_is_of_the_first(parts: tuple[Config, Tokenizer, Model]) -> None:
     config, tokenizer, model = parts
-    plain = Validator(PAIRS, tokenizer, tokenizer, config, MACHINE).measure(model, decode=True)
+    plain = Validator(PAIRS, tokenizer, tokenizer, config, CPU).measure(model, decode=True)
     outputs = Seq2Seq(TorchEngine(model), config, tokenizer, tokenizer).generate([p.source for p in PAIRS], beam=1)
     right = [Pair(p.source, p.target, [r.text]) for p, r in zip(PAIRS, outputs, strict=True)]
-    found = Validator(right, tokenizer, tokenizer, config, MACHINE).measure(model, decode=True)
+    found = Validator(right, tokenizer, tokenizer, config, CPU).measure(model, decode=True)
     assert plain.score is not None and plain.score.value == 0
     assert found.score is not None and found.score.value == 100
     assert found.loss == plain.loss and found.samples == plain.samples
@@ -79,15 +79,15 @@ def test_all_references_count_and_the_loss_is_of_the_first(parts: tuple[Config, 
 def test_only_some_pairs_are_decoded(parts: tuple[Config, Tokenizer, Model]) -> None:
     config, tokenizer, model = parts
     some = changed(config, "train", valid_sentences=1)
-    validator = Validator(PAIRS, tokenizer, tokenizer, some, MACHINE)
+    validator = Validator(PAIRS, tokenizer, tokenizer, some, CPU)
     assert len(validator.measure(model, decode=True).samples) == 1 and len(validator.sources) == 4
     every = changed(config, "train", valid_sentences=0, samples=9)
-    assert len(Validator(PAIRS, tokenizer, tokenizer, every, MACHINE).measure(model, decode=True).samples) == 4
+    assert len(Validator(PAIRS, tokenizer, tokenizer, every, CPU).measure(model, decode=True).samples) == 4
 
 
 def test_the_loss_may_be_the_metric(parts: tuple[Config, Tokenizer, Model]) -> None:
     config, tokenizer, model = parts
-    validator = Validator(PAIRS, tokenizer, tokenizer, changed(config, "train", metric="loss"), MACHINE)
+    validator = Validator(PAIRS, tokenizer, tokenizer, changed(config, "train", metric="loss"), CPU)
     for decode in (False, True):
         found = validator.measure(model, decode)
         assert found.score is not None and (found.score.name, found.score.value) == ("loss", found.loss)
@@ -102,5 +102,5 @@ def test_it_warns_of_empty_and_of_repeating_outputs(
     ids = [EOS] if piece == "</s>" else tokenizer.encode_ids([piece])[0]
     with torch.no_grad():
         model.output.bias[np.asarray(ids)] += 100  # whatever the source
-    found = Validator(PAIRS, tokenizer, tokenizer, config, MACHINE).measure(model, decode=True)
+    found = Validator(PAIRS, tokenizer, tokenizer, config, CPU).measure(model, decode=True)
     assert [w for w in found.warnings if fault in w], found.warnings
