@@ -1,4 +1,4 @@
-"""Batches of like length under a budget, in an order that is a function of (seed, epoch, rank, world) only.
+"""Batches of pairs of similar length under a budget, in an order that depends on (seed, epoch, rank, world) alone.
 
 Shapes: N pairs, B rows of a batch, T the longest of them.
 """
@@ -15,12 +15,12 @@ from antiphon.errors import UserError
 Lengths = NDArray[np.int32]
 Rows = NDArray[np.int64]
 
-SOURCE_SHARE = 2  # source pieces for each target piece of the budget: bounds memory where sources are long
-GROUPS = 1.5  # above 1: targets, which cost more, are padded less than sources
+SOURCE_SHARE = 2  # source pieces for each target piece of the budget: limits memory where sources are long
+GROUPS = 1.5  # above 1: targets, which cost more, get less padding than sources
 
 
 class Batches(Sequence[Rows]):
-    """An epoch's batches for one process: row numbers, made from three arrays when asked for."""
+    """An epoch's batches for one process: row numbers, computed from three arrays on access."""
 
     def __init__(self, rows: Rows, bounds: Rows, order: Rows, rank: int, world: int) -> None:
         self._rows = rows  # [N] row numbers by length
@@ -53,23 +53,23 @@ def epoch_batches(
     rank: int = 0,
     world: int = 1,
 ) -> Batches:
-    """Share an epoch's pairs out in batches of like length.
+    """Divide an epoch's pairs into batches of similar length.
 
-    Rows are sorted by length, cut into global batches of `world * size`, and the batches are shuffled. Each process
-    takes every `world`-th row of each global batch, so `world` processes together see what one process with
-    `world * size` sees, they have equally many batches, and no batch is empty: a last one of fewer rows than processes
-    joins the one before. Every pair is in one batch.
+    Rows are sorted by length and split into global batches of `world * size`, which are shuffled. Each process gets
+    every `world`-th row of each global batch, so that `world` processes together see what one process with
+    `world * size` sees. All have the same number of batches, and none is empty: a last one with fewer rows than
+    processes is added to the one before. Every pair is in one batch.
 
     Args:
         source_lengths, target_lengths: lengths in pieces, without BOS and EOS, [N] each.
         size: a process's share of a batch.
-        unit: what `size` counts. `tokens`: target pieces with EOS and padding, and of source pieces there may be twice
-            as many; a longer row is a batch of its own, and a process has at least one row. `sentences`: rows.
-        seed, epoch: what the order depends on.
+        unit: what `size` counts. `tokens`: target pieces with EOS and padding, and up to twice as many source pieces;
+            a longer row is a batch by itself, and a process has at least one row. `sentences`: rows.
+        seed, epoch: determine the order.
         rank, world: this process and the number of processes.
 
     Returns:
-        A sequence of row numbers, [B] each, that can be entered anywhere at no cost.
+        A sequence of row numbers, [B] each; any batch is accessible at the same cost.
 
     Raises:
         UserError: there are fewer pairs than processes.
@@ -84,8 +84,8 @@ def epoch_batches(
     else:
         tokens = int(target_lengths.sum(dtype=np.int64)) + n
         rows = _by_length(source_lengths, target_lengths, tokens / budget, rng)
-        bounds = _cut(source_lengths[rows], target_lengths[rows], budget, world)
-    if len(bounds) > 2 and bounds[-1] - bounds[-2] < world:  # too few rows for a row a process: join the batch before
+        bounds = _bounds(source_lengths[rows], target_lengths[rows], budget, world)
+    if len(bounds) > 2 and bounds[-1] - bounds[-2] < world:  # fewer rows than processes: add them to the batch before
         bounds = np.delete(bounds, -2)
     return Batches(rows, bounds, rng.permutation(len(bounds) - 1), rank, world)
 
@@ -93,10 +93,11 @@ def epoch_batches(
 def _by_length(
     source_lengths: Lengths, target_lengths: Lengths, batches: float, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Row numbers so that neighbours are alike on both sides: groups by target length, in each by source length.
+    """Row numbers in an order in which neighbours have similar lengths on both sides.
 
-    With about sqrt(`batches`) groups a batch is as narrow in one length as in the other. Chance decides between equal
-    lengths, so that batches differ from epoch to epoch. Sources go up and down in turns.
+    Rows are grouped by target length, and sorted by source length in each group, up and down alternately. With about
+    sqrt(`batches`) groups a batch is as narrow in one length as in the other. Rows of equal length are shuffled, so
+    that batches differ from epoch to epoch.
     """
     n, groups = len(target_lengths), max(1, round(GROUPS * batches**0.5))
     key = rng.random(n)  # [N]
@@ -111,8 +112,8 @@ def _by_length(
     return np.argsort(key, kind="stable")
 
 
-def _cut(source_lengths: Lengths, target_lengths: Lengths, budget: int, least: int) -> NDArray[np.int64]:
-    """Where to cut rows into the largest batches that fit the budget, of `least` rows or more."""
+def _bounds(source_lengths: Lengths, target_lengths: Lengths, budget: int, least: int) -> NDArray[np.int64]:
+    """Where the largest batches that fit the budget begin, of `least` rows or more, and the end."""
     n, bounds = len(target_lengths), [0]
     while (begin := bounds[-1]) < n:
         end = begin + max(least, budget // (int(target_lengths[begin]) + 1))  # no more can fit
@@ -125,12 +126,12 @@ def _cut(source_lengths: Lengths, target_lengths: Lengths, budget: int, least: i
 
 
 def pad(rows: Sequence[NDArray[np.integer]], *, bos: int | None = None, eos: int | None = None, pad: int = PAD) -> Rows:
-    """Write rows of different lengths into one array.
+    """Put rows of different lengths into one array.
 
     Args:
         rows: B arrays of ids.
-        bos, eos: ids to put before and after each row.
-        pad: what fills the rest.
+        bos, eos: ids before and after each row; None: none.
+        pad: id that fills the rest.
 
     Returns:
         [B, T], T the longest row with its BOS and EOS.

@@ -1,7 +1,7 @@
-"""A conversation as one source text: its last turns, each behind the mark of who speaks.
+"""A conversation as one source text: its last turns, each after the mark of its speaker.
 
-Training, evaluation and `antiphon chat` make sources here, so that a model meets what it was trained on. Marks are
-symbols of the vocabulary, which no text is cut across.
+Training, evaluation and `antiphon chat` make their sources here, so that a model always reads what it was trained on.
+Marks are symbols of the vocabulary, which no piece extends beyond.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from antiphon.config.sections import Dialogue
 
 
 class Turn(NamedTuple):
-    """What one speaker said, or another kind of thing that a conversation holds, told by its mark."""
+    """What one speaker said, or something else in a conversation; its mark says which."""
 
     mark: str
     text: str
@@ -20,21 +20,21 @@ class Turn(NamedTuple):
 def context(turns: Sequence[Turn], most: int = 0) -> str:
     """The source of a conversation: `<user> hello<model> hello, what can I do?<user> ...`.
 
-    Before a mark there is no space, which would be a piece of its own.
+    There is no space before a mark, because it would be a separate piece.
 
     Args:
         turns: from the first to the last.
-        most: how many of the last turns are kept; 0: all.
+        most: number of last turns that are kept; 0: all.
     """
     return "".join(f"{turn.mark} {' '.join(turn.text.split())}" for turn in turns[-most if most else None :])
 
 
 def alternating(texts: Sequence[str], options: Dialogue) -> list[Turn]:
-    """Turns of two who speak in turn, of which the last is the user's."""
+    """Turns of two speakers who alternate; the last turn is the user's."""
     marks = options.user, options.model
     return [Turn(marks[(len(texts) - 1 - i) % 2], text) for i, text in enumerate(texts)]
 
 
 def pairs(texts: Sequence[str], options: Dialogue) -> list[tuple[str, str]]:
-    """Every turn but the first as the answer to what was said before it: sources and targets."""
+    """Pairs of source and target: every turn but the first answers those before it."""
     return [(context(alternating(texts[:i], options), options.turns), texts[i]) for i in range(1, len(texts))]

@@ -1,7 +1,7 @@
-"""From a run's corpora to what training reads: tokenizers, a store of tokenised pairs, and development pairs.
+"""Preparing a run's data: tokenizers, a store of tokenised pairs, and development pairs.
 
-All of it goes into one folder, and `prepared.json`, written last, says what it was made from. The same command finds
-it and goes on at once; other data or options than before are an error that says what has changed.
+All are written to one folder; `prepared.json`, written last, says what they were made from. The same command uses them
+again; other data or options than before are an error that says what has changed.
 """
 
 import hashlib
@@ -24,12 +24,13 @@ from antiphon.data.store import Store
 from antiphon.data.tokenizer import Tokenizer
 from antiphon.errors import UserError
 from antiphon.files import told, whole_path, write
+from antiphon.words import counted
 
 FORMAT = "antiphon data"
 VERSION = 1
 STATE = "prepared.json"
 VALID = "valid.jsonl"
-PROBE = 1000  # pairs tried before the whole corpus is tokenised
+PROBE = 1000  # pairs that normalisation is tested with before a vocabulary is learnt
 EVERY = 10_000  # pairs between two calls of the progress
 
 Progress = Callable[[str, int, int | None], None]
@@ -52,24 +53,24 @@ def prepare(
     progress: Progress | None = None,
     vocabulary: Callable[[], tuple[Tokenizer, Tokenizer]] | None = None,
 ) -> Prepared:
-    """Prepare a run's data in a folder, or find them prepared.
+    """Prepare a run's data in a folder, or open them if they are prepared already.
 
-    Where no development corpus is given, `data.held_out` pairs are held out, at most a tenth of all and half of the
-    distinct ones. They are those of the lowest hash, so that the choice depends on the pairs alone and not on their
-    order, and no duplicate of theirs is trained on.
+    If no development corpus is given, `data.held_out` pairs are held out, at most a tenth of all and half of the
+    distinct ones. They are those with the lowest hashes, so that the choice depends on the pairs and not on their
+    order, and no duplicate of one is trained on.
 
     Args:
         folder: where the data are kept; made if missing.
-        config: the run; its sections data and text count, and its seed for BPE-dropout.
-        progress: called with the stage, the pairs done and, where known, their number.
-        vocabulary: gives the tokenizers, which are learnt without it; called if the data are not prepared yet.
+        config: the run; its sections data and text are used, and its seed for BPE-dropout.
+        progress: called with the stage, the number of pairs done and, if known, the number of all.
+        vocabulary: gives the tokenizers, called if the data are not prepared yet; None: they are learnt.
 
     Raises:
-        UserError: bad data, nothing left of them, a folder prepared with other data or options, a full disk.
+        UserError: bad data, no pairs left, a folder prepared with other data or options, a full disk.
     """
     report = progress or (lambda stage, done, total: None)
     if not config.data.train:
-        raise UserError("no training data: name a corpus in data.train, such as pairs.tsv or text.en,text.de")
+        raise UserError("no training data: set data.train to a corpus, such as pairs.tsv or text.en,text.de")
     with told(folder):
         folder.mkdir(parents=True, exist_ok=True)
     data = _spooled(folder, config.data)
@@ -105,7 +106,7 @@ def count(data: Data, folder: Path | None = None) -> int:
 
 
 def _origin(data: Data, config: Config, state: dict[str, Any] | None) -> dict[str, Any]:
-    """All that the prepared data are a function of: options by name, corpora by content."""
+    """Everything that the prepared data depend on: options by name, corpora by content."""
     options = {f"data.{k}": v for k, v in data.model_dump(exclude={"train", "valid"}).items()}
     options |= {f"text.{k}": v for k, v in config.text.model_dump().items()}
     del options["text.vocabulary"]
@@ -131,7 +132,7 @@ def _origin(data: Data, config: Config, state: dict[str, Any] | None) -> dict[st
 def _identify(path: Path, known: dict[str, Any] | None) -> dict[str, Any]:
     """A file's size, time and content; the content is read only if size or time are new."""
     if not path.is_file():
-        return {"size": 0, "time": 0, "sha256": ""}  # the reader says it better
+        return {"size": 0, "time": 0, "sha256": ""}  # reading it will raise the error
     stat = path.stat()
     if known and (known["size"], known["time"]) == (stat.st_size, stat.st_mtime_ns):
         return known
@@ -190,12 +191,12 @@ def _read_state(folder: Path) -> dict[str, Any] | None:
 
 
 def _spooled(folder: Path, data: Data) -> Data:
-    """The same data with standard input replaced by a copy of it, since it must be read more than once."""
+    """The same data with a copy in place of standard input, because corpora are read more than once."""
     pipes = [spec for spec in (*data.train, *data.valid) if _is_pipe(spec)]
     if not pipes:
         return data
     if len(pipes) > 1:
-        raise UserError("standard input (-) is given twice among data.train and data.valid; it can be read once")
+        raise UserError("standard input (-) is given twice in data.train and data.valid; it can be read only once")
     path = str(_spool(folder, pipes[0]))
     swap = partial(_swap, pipes[0], path)
     return data.model_copy(update={"train": swap(data.train), "valid": swap(data.valid)})
@@ -223,8 +224,8 @@ def _spool(folder: Path, spec: str) -> Path:
             shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
         if (folder / STATE).is_file() and not (path.is_file() and _digest(path) == _digest(unfinished)):
             raise UserError(
-                f"{folder} was prepared with other data: standard input is not what it was; write the new run to "
-                "another folder, or delete the old one to start again"
+                f"{folder} was prepared with other data: standard input has changed; write the new run to another "
+                "folder, or delete the old one to start again"
             )
     return path
 
@@ -336,7 +337,7 @@ class _Survey(NamedTuple):
     pairs: int  # all that were read
     sound: int  # those with text on both sides
     held: dict[int, Pair]  # the development pairs by their hash, in its order
-    probe: list[Pair]  # some pairs to try the tokenizers on
+    probe: list[Pair]  # some pairs to test normalisation with
 
 
 def _survey(pairs: Iterable[Pair], most: int) -> _Survey:
@@ -369,13 +370,16 @@ def _hash(pair: Pair) -> int:
 def _check_survey(survey: _Survey, data: Data, valid: list[Pair]) -> None:
     corpora = ", ".join(data.train)
     if not survey.sound:
-        raise UserError(f"{corpora}: all {survey.pairs} pairs have an empty side; are these the right columns?")
+        raise UserError(
+            f"{corpora}: all {counted(survey.pairs, 'pair has', 'pairs have')} an empty side; "
+            "are these the right columns?"
+        )
     if not valid and data.valid:
         raise UserError(f"{', '.join(data.valid)}: all development pairs have an empty side")
     if not valid:
         raise UserError(
-            f"{corpora}: {survey.sound} pairs are too few to hold development pairs out of them; give at least 10 "
-            "different pairs, or name a development corpus in data.valid"
+            f"{corpora}: {counted(survey.sound, 'pair is', 'pairs are')} too few to hold out development pairs; give "
+            "at least 10 different pairs, or name a development corpus in data.valid"
         )
 
 
@@ -401,7 +405,7 @@ def _with_marks(text: Text) -> Text:
 
 
 def _check_text(config: Config, probe: list[Pair]) -> None:
-    """Refuse a corpus of which the normalisation leaves next to nothing, before a vocabulary is learnt from it."""
+    """Refuse a corpus of which normalisation removes nearly everything, before a vocabulary is learnt."""
     characters = _with_marks(config.text).model_copy(update={"kind": "char", "size": 1 << 21})
     tokenizer = Tokenizer.train((text for pair in probe for text in pair), characters, characters.size)
     for side in store.SIDES:
@@ -414,8 +418,9 @@ def _check_text(config: Config, probe: list[Pair]) -> None:
 
 def _all_lost(config: Config, side: str, example: str, share: float) -> str:
     data = config.data
-    found = (r for spec in data.train for r in records(spec, data.source, data.target) if getattr(r, side) == example)
+    corpus = (record for spec in data.train for record in records(spec, data.source, data.target))
+    place = next(record.place for record in corpus if getattr(record, side) == example)
     return (
         f"text.normalise = '{config.text.normalise}' leaves nothing of {share:.0%} of the {side} lines, such as "
-        f"{next(found).place}: {example[:60]!r}; choose another normalisation, such as text.normalise = 'nfc'"
+        f"{place}: {example[:60]!r}; choose another normalisation, such as text.normalise = 'nfc'"
     )

@@ -1,4 +1,4 @@
-"""How a language is written: with spaces between words or without, by its code or by the characters of its texts."""
+"""Writing systems with and without spaces between words, by a language's code or by the characters of its texts."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -19,10 +19,10 @@ _LANGUAGES: dict[str, Writing] = {
 
 
 def writing_of(texts: Iterable[str], language: str = "") -> Writing:
-    """Tell how a language is written.
+    """Detect the writing system of texts.
 
     Args:
-        texts: to tell the script from when no language is named.
+        texts: the script of these counts when no language is named.
         language: language code such as `zh`, `ja-JP`; empty: by script.
     """
     if language:
@@ -34,11 +34,11 @@ def writing_of(texts: Iterable[str], language: str = "") -> Writing:
         return "spaced"
     kana = sum(len(run) for run in re.findall(f"[{_KANA}]+", text))
     han = sum(len(run) for run in re.findall(f"[{_HAN}]+", text))
-    if kana > 0.05 * (kana + han):  # Chinese has a kana now and then, Japanese at least a third
+    if kana > 0.05 * (kana + han):  # Chinese has a few kana at most, Japanese at least a third
         return "ja"
     return "zh" if han > len(unspaced) / 2 else "unspaced"
 
 
 def units(text: str, writing: Writing) -> Sequence[str]:
-    """Words, or characters where the script has no spaces."""
+    """The words of a text, or its characters where the script has no spaces."""
     return text.split() if writing == "spaced" else "".join(text.split())

@@ -1,14 +1,14 @@
-"""Delexicalisation: values of named slots become marks in both texts, and come back in outputs.
+"""Delexicalisation: values of named slots are replaced by marks in both texts, and filled into outputs again.
 
 A source says what to write as `name[The Mill], near[Zum Adler]` or as a dialogue act, `inform(name='x';price=9)`. A
-name that training has never seen cannot be written piece by piece; with `name[<name>]` and `<name> is near <near>` the
-model learns where a name goes, and any name can stand there (Oh and Rudnicky 2000; Wen 2015). Marks are symbols of the
+model can hardly spell a name that it has not seen in training; with `name[<name>]` and `<name> is near <near>` it
+learns where a name belongs, and any name can be filled in (Oh and Rudnicky 2000; Wen 2015). Marks are symbols of the
 vocabulary.
 
-- A slot's second value is `<name:2>`, its third `<name:3>`; further ones stay as they are.
-- Values that say something themselves, such as `dontcare`, stay as they are.
-- Where the target does not have a value, it stays as it is; the source has the mark all the same.
-- A mark in an output for which the source has no value is left standing, so that it can be seen and counted.
+- A slot's second value is `<name:2>`, its third `<name:3>`; further ones are not replaced.
+- Values that mean something by themselves, such as `dontcare`, are not replaced.
+- A target without the value is not changed; the source has the mark nevertheless.
+- A mark in an output for which the source has no value is kept, so that it can be seen and counted.
 """
 
 import re
@@ -27,8 +27,8 @@ _VALUE = (
 )
 
 
-class Cut(NamedTuple):
-    """Where a mark stands for a value."""
+class Replacement(NamedTuple):
+    """Where a mark replaces a value."""
 
     begin: int  # in the text with marks
     end: int
@@ -37,17 +37,17 @@ class Cut(NamedTuple):
 
 
 class Delexicalised(NamedTuple):
-    """A source with marks, and what they stand for."""
+    """A source with marks, and the values that they replace."""
 
     text: str
     values: dict[str, str]  # by mark, in the order of the source
-    cuts: list[Cut]
+    replacements: list[Replacement]
 
     def hide(self, target: str) -> str:
-        """Put marks where a target has this source's values, as whole words and in either case.
+        """Replace this source's values by their marks in a target: whole words, in upper or lower case.
 
-        Longer values go first. Of slots with equal values each takes one occurrence in the source's order, the last
-        one all that follow.
+        Longer values are replaced first. Slots with equal values get one occurrence each, in the source's order, and
+        the last one gets all that follow.
         """
         marks: dict[str, list[str]] = {}
         for mark, value in self.values.items():
@@ -57,40 +57,40 @@ class Delexicalised(NamedTuple):
         longest = sorted(marks, key=len, reverse=True)
         pattern = "|".join(f"({_as_words(value)})" for value in longest)
 
-        def mark_of(found: re.Match[str]) -> str:
-            waiting = marks[longest[(found.lastindex or 1) - 1]]
-            return waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        def mark_of(match: re.Match[str]) -> str:
+            unused = marks[longest[(match.lastindex or 1) - 1]]
+            return unused.pop(0) if len(unused) > 1 else unused[0]
 
         return re.sub(pattern, mark_of, target, flags=re.IGNORECASE)
 
     def fill(self, output: str) -> str:
-        """Put the values back."""
+        """Replace the marks of an output by their values."""
         if not self.values:
             return output
         pattern = "|".join(map(re.escape, self.values))
-        return re.sub(pattern, lambda found: self.values[found[0]], output)
+        return re.sub(pattern, lambda match: self.values[match[0]], output)
 
     def raw_span(self, span: tuple[int, int]) -> tuple[int, int]:
-        """The raw text's characters that a span of the text with marks stands for."""
+        """The characters of the raw text that belong to a span of the text with marks."""
         begin, end = span
         shift = 0
-        for cut in self.cuts:
-            if cut.begin < end and begin < cut.end:
-                return cut.raw_begin, cut.raw_end
-            if cut.end <= begin:
-                shift = cut.raw_end - cut.end
+        for one in self.replacements:
+            if one.begin < end and begin < one.end:
+                return one.raw_begin, one.raw_end
+            if one.end <= begin:
+                shift = one.raw_end - one.end
         return begin + shift, end + shift
 
 
 class Slots:
-    """The slots of a model whose values become marks.
+    """The slots of a model whose values are replaced by marks.
 
     Args:
-        names: as sources write them; none: nothing is ever replaced.
-        constants: values that stay as they are, in either case.
+        names: as sources write them; none: nothing is replaced.
+        constants: values that are not replaced, in upper or lower case.
 
     Raises:
-        UserError: a name cannot be one.
+        UserError: a name has characters that are not allowed.
     """
 
     def __init__(self, names: Sequence[str], constants: Iterable[str] = ()) -> None:
@@ -113,33 +113,33 @@ class Slots:
         return re.compile(rf"(?:^|(?<=[(,;|\n]))\s*(?P<slot>{names}){_VALUE}")
 
     def hide(self, source: str, target: str) -> tuple[str, str]:
-        """Replace a pair's values by marks, in both texts."""
+        """Replace the values of a source by marks, in it and in its target."""
         text = self.read(source)
         return text.text, text.hide(target)
 
     def read(self, source: str) -> Delexicalised:
-        """Replace a source's values by marks."""
+        """Replace the values of a source by marks."""
         if not self.names:
             return Delexicalised(source, {}, [])
         parts: list[str] = []
         values: dict[str, str] = {}
-        cuts: list[Cut] = []
+        replacements: list[Replacement] = []
         counts: dict[str, int] = {}
         length = last = 0
-        for found in self._pattern.finditer(source):
-            group = next(g for g in "bqde" if found[g] is not None)
-            value, (begin, end) = found[group], found.span(group)
-            number = counts.get(found["slot"], 0) + 1
-            mark = _mark(found["slot"], number)
+        for match in self._pattern.finditer(source):
+            group = next(g for g in "bqde" if match[g] is not None)
+            value, (begin, end) = match[group], match.span(group)
+            number = counts.get(match["slot"], 0) + 1
+            mark = _mark(match["slot"], number)
             if not value.strip() or _plain(value) in self.constants or number > REPEATS or value == mark:
                 continue
-            counts[found["slot"]] = number
+            counts[match["slot"]] = number
             values[mark] = value
             parts += [source[last:begin], mark]
             length += begin - last
-            cuts.append(Cut(length, length + len(mark), begin, end))
+            replacements.append(Replacement(length, length + len(mark), begin, end))
             length, last = length + len(mark), end
-        return Delexicalised("".join([*parts, source[last:]]), values, cuts)
+        return Delexicalised("".join([*parts, source[last:]]), values, replacements)
 
 
 def _mark(name: str, number: int) -> str:
@@ -152,7 +152,7 @@ def _plain(value: str) -> str:
 
 
 def _as_words(value: str) -> str:
-    """A pattern for a value where no word goes on at either end; scripts without spaces have no such ends."""
+    """A pattern for a value as whole words; in scripts without spaces a word may continue at either end."""
     before = "" if re.match(f"[{UNSPACED}]", value) else r"(?<!\w)"
     after = "" if re.search(f"[{UNSPACED}]$", value) else r"(?!\w)"
     return before + r"\s+".join(map(re.escape, value.split())) + after

@@ -1,8 +1,7 @@
-"""Tokenised pairs on disk, memory-mapped: a corpus larger than memory costs no memory.
+"""Tokenised pairs on disk, memory-mapped, so that a corpus may be larger than memory.
 
 A store is a folder: `meta.json`, and for each side and copy `<side>.<copy>.ids` (all pieces, one row after the other)
-and `<side>.<copy>.offsets` (where each row begins, and the end). It is built under another name and renamed when it is
-whole, so a folder of the right name is never half-written.
+and `<side>.<copy>.offsets` (where each row begins, and the end). It is written whole or not at all.
 
 Shapes: N pairs.
 """
@@ -29,15 +28,15 @@ from antiphon.data.corpus import Pair
 from antiphon.data.slots import Slots
 from antiphon.data.tokenizer import Tokenizer
 from antiphon.errors import UserError
-from antiphon.files import FULL as FULL
-from antiphon.files import reason, whole_folder
+from antiphon.files import FULL, reason, whole_folder
+from antiphon.words import counted
 
 FORMAT = "antiphon store"
 VERSION = 1
 META = "meta.json"
 SIDES = ("source", "target")
 OFFSET = np.dtype("<i8")
-CHUNK = 1 << 14  # pairs tokenised at once: many, for each dropout's cuts of words are kept as long as a chunk lasts
+CHUNK = 1 << 14  # pairs tokenised at once; the segmentations by dropout are kept for as long as a chunk lasts
 
 Key = tuple[str, int]  # side and copy
 Ids = NDArray[np.unsignedinteger[Any]]
@@ -79,7 +78,7 @@ class Store:
         return self._size
 
     def lengths(self, copy: int = 0) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Lengths of the sources and of the targets in pieces, [N] each; 4 bytes a row, made when asked for."""
+        """Lengths of the sources and of the targets in pieces, [N] each: new arrays of 4 bytes a row."""
         return self._lengths("source", copy), self._lengths("target", copy)
 
     def pairs(self, rows: NDArray[np.int64], copy: int = 0) -> tuple[list[Ids], list[Ids]]:
@@ -87,7 +86,7 @@ class Store:
 
         Args:
             rows: row numbers, [B].
-            copy: which of the differently cut copies.
+            copy: which of the copies, each segmented anew by BPE-dropout.
 
         Returns:
             Sources and targets, B arrays each.
@@ -120,26 +119,26 @@ def build(
     total: int | None = None,
     progress: Progress | None = None,
 ) -> Store:
-    """Tokenise pairs into a new store, in their order, with all cores and in flat memory.
+    """Tokenise pairs into a new store, in their order, with all cores and in constant memory.
 
     Pairs with an empty side, or longer than a limit in any copy, are left out and counted. The result does not depend
     on the number of workers.
 
     Args:
-        folder: where the store goes; an older store of that name is replaced.
+        folder: the store's folder; an older store in it is replaced.
         pairs: the pairs, read once, lazily.
         codec: the tokenizers of the two sides, and the slots.
         max_source, max_target: largest lengths in pieces.
-        dropout: BPE-dropout; above 0 pairs are cut by worker processes, at 0 by the tokenizers' own threads.
-        copies: differently cut copies to write.
+        dropout: BPE-dropout; above 0 worker processes tokenise, at 0 the tokenizers' own threads.
+        copies: number of copies to write, each segmented anew.
         seed: seed of the dropout.
         workers: worker processes; 0: as many as cores.
         fingerprint: kept in the store for the caller.
-        total: number of pairs, where it is known, for the progress and for what a full disk needs.
+        total: number of pairs, if known, for the progress and to estimate the room that a full disk lacks.
         progress: called with pairs done and `total`.
 
     Raises:
-        UserError: nothing is left of the pairs, or the disk is full.
+        UserError: no pairs are left, or the disk is full.
     """
     limits = (max_source, max_target)
     dtype = np.dtype("<u2" if max(len(codec.source), len(codec.target)) <= 1 << 16 else "<u4")
@@ -162,7 +161,7 @@ def build(
 
 
 class _Chunk(NamedTuple):
-    """Some tokenised pairs: what was kept, flat, for every side and copy; what was left out."""
+    """Some tokenised pairs: the ids kept, one row after the other, by side and copy, and the numbers left out."""
 
     ids: dict[Key, Ids]
     lengths: dict[Key, NDArray[np.int64]]
@@ -213,9 +212,9 @@ def _encode_remote(encode: Encode, source: str, target: str, slots: Slots, pairs
 def _tokenise(
     encode: Encode, chunks: Iterator[list[Pair]], codec: Codec, workers: int
 ) -> Generator[_Chunk, None, None]:
-    """Tokenise chunks in order, here or in worker processes, never more than a few ahead of the writer."""
+    """Tokenise chunks in order, here or in worker processes, at most a few ahead of the writer."""
     first = list(islice(chunks, 2))
-    if workers == 1 or len(first) < 2:  # a single chunk is done before a worker has started
+    if workers == 1 or len(first) < 2:  # a single chunk takes less time than starting a worker
         for chunk in chain(first, chunks):
             yield encode(codec, chunk)
         return
@@ -230,7 +229,9 @@ def _tokenise(
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool as e:
-            raise UserError("a tokenising process was killed, for memory perhaps; start again") from e
+            raise UserError(
+                "a process that tokenised was killed, perhaps for lack of memory; run the same command again"
+            ) from e
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -242,7 +243,7 @@ def _chunks(pairs: Iterable[Pair], size: int) -> Iterator[list[Pair]]:
 
 
 class _Writer:
-    """Appends chunks to the files of a new store and counts."""
+    """Appends chunks to the files of a new store and counts pairs and pieces."""
 
     def __init__(self, folder: Path, copies: int, dtype: np.dtype[Any]) -> None:
         self.folder, self.copies, self.dtype = folder, copies, dtype
@@ -316,7 +317,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     except ValueError as e:
         raise _broken(folder, f"{META} is not JSON: {e}") from e
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise UserError(f"{folder}: not a store of tokenised pairs: {META} is of something else")
+        raise UserError(f"{folder}: not a store of tokenised pairs: {META} belongs to something else")
     if meta.get("version") != VERSION:
         raise UserError(f"{folder}: a store of version {meta.get('version')}; this Antiphon reads version {VERSION}")
     needed = {"fingerprint", "pairs", "left_out", "copies", "dtype", "pieces"}
@@ -334,15 +335,16 @@ def _check_size(path: Path, size: int) -> None:
 
 
 def _broken(folder: Path, what: str) -> UserError:
-    return UserError(f"{folder}: a broken store: {what}; delete the folder and prepare the data again")
+    return UserError(f"{folder}: the store is damaged: {what}; delete the folder to prepare the data again")
 
 
 def _nothing_left(writer: _Writer, limits: tuple[int, int]) -> str:
     if not writer.seen:
         return "no pairs to tokenise: the training data are empty"
     return (
-        f"none of the {writer.seen} training pairs is left: {writer.empty} have an empty side after tokenisation, "
-        f"{writer.long} are longer than data.max_source_length = {limits[0]} or data.max_target_length = {limits[1]}"
+        f"none of the {counted(writer.seen, 'training pair')} can be used: {writer.empty} with an empty side after "
+        f"tokenisation, {writer.long} longer than data.max_source_length = {limits[0]} or "
+        f"data.max_target_length = {limits[1]}"
     )
 
 

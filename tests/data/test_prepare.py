@@ -161,7 +161,7 @@ def test_standard_input_is_kept_and_read_once(tmp_path: Path, monkeypatch: pytes
         monkeypatch.setattr("sys.stdin", Pipe(again))
         assert trained_on(prepare(folder, config)) == trained_on(first)
     monkeypatch.setattr("sys.stdin", Pipe(b"other\ttext\n"))
-    with pytest.raises(UserError, match="standard input is not what it was"):
+    with pytest.raises(UserError, match="standard input has changed"):
         prepare(folder, config)
     monkeypatch.setattr("sys.stdin", Pipe(b""))
     assert trained_on(prepare(folder, config)) == trained_on(first)
@@ -180,12 +180,12 @@ def test_corpora_that_cannot_be_prepared(tmp_path: Path) -> None:
         assert not (tmp_path / "run" / "train").exists()
 
     good = write(tmp_path / "good.tsv", make_pairs(60))
-    refused(options([]), r"no training data: name a corpus in data\.train")
+    refused(options([]), r"no training data: set data\.train")
     refused(options([str(tmp_path / "missing.tsv")]), "missing.tsv: no such file")
     refused(options([write(tmp_path / "half.tsv", [Pair("a", "")] * 20)]), "half.tsv: all 20 pairs have an empty side")
     refused(options([good], [write(tmp_path / "v.tsv", [Pair("a", "")])]), "all development pairs have an empty side")
     refused(options([write(tmp_path / "few.tsv", make_pairs(8))]), "8 pairs are too few .* name a development corpus")
-    refused(options([good], data={"max_source_length": 1}), r"none of the 54 training pairs is left")
+    refused(options([good], data={"max_source_length": 1}), r"none of the 54 training pairs can be used")
     (tmp_path / "file").write_text("", "utf-8")
     with pytest.raises(UserError, match="file: cannot be written"):
         prepare(tmp_path / "file", options([good]))

@@ -80,7 +80,7 @@ def test_the_way_back_is_exact_and_spans_point_at_the_raw_text(names: list[str],
     raw = ", ".join(f"{name}[{data.draw(value)}]" for name in names)
     source = SLOTS.read(raw)
     assert source.fill(source.text) == raw
-    marked = {(cut.begin, cut.end) for cut in source.cuts}
+    marked = {(one.begin, one.end) for one in source.replacements}
     assert [raw[slice(*source.raw_span(span))] for span in sorted(marked)] == list(source.values.values())
     outside = [i for i in range(len(source.text)) if not any(b <= i < e for b, e in marked)]
     assert all(source.text[i] == raw[slice(*source.raw_span((i, i + 1)))] for i in outside)

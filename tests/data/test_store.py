@@ -114,7 +114,7 @@ def test_a_large_vocabulary_gets_wide_ids(
 
 def test_nothing_left_is_an_error_that_says_why(tmp_path: Path, tokenizer: Tokenizer) -> None:
     with pytest.raises(
-        UserError, match=r"none of the 3 training pairs is left: 1 .*empty.*, 2 .*data\.max_source_length = 2"
+        UserError, match=r"none of the 3 training pairs can be used: 1 .*empty.*, 2 .*data\.max_source_length = 2"
     ):
         built(tmp_path, tokenizer, [Pair("", "a"), *PAIRS[5:7]], max_source=2, max_target=1)
     with pytest.raises(UserError, match="the training data are empty"):
@@ -206,7 +206,7 @@ def test_broken_and_foreign_folders_are_refused(tmp_path: Path, tokenizer: Token
     meta = json.loads((built(tmp_path, tokenizer).folder / "meta.json").read_text("utf-8"))
     ids = (folder / "source.0.ids").read_bytes()
     refused("meta.json", b"{", "not JSON")
-    refused("meta.json", b"{}", "something else")
+    refused("meta.json", b"{}", "not a store")
     refused("meta.json", json.dumps(meta | {"version": 9}).encode(), "version 9; this Antiphon reads version 1")
     refused("meta.json", json.dumps({k: v for k, v in meta.items() if k != "pieces"}).encode(), "incomplete")
     refused("meta.json", json.dumps(meta | {"dtype": "|O"}).encode(), "incomplete")
