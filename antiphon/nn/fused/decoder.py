@@ -9,6 +9,20 @@ Shapes: B sentences, T target positions, S source pieces, D decoder state, L lay
 encoder state, R readout, F what is fed into the first layer beside the embedding (R in input feeding, M in Bahdanau's
 order), I a layer's input in the recurrence (F in the first, D above). Steps come first: [T, B, ..]. Everything that a
 product reads or writes is in `low`, the type of `x`; cells, gates, alpha and sums are in the weights' type.
+
+Buffers of a forward pass (`_Tape`), here of two layers. Each step writes into the rows that the next product reads, so
+that nothing is copied and the weights' gradients are one product over all rows at the end:
+
+    inputs[0]  [T + 1, B, F + D]        inputs[1]  [T + 1, B, D + D]        joined [T, B, D + M]  (input feeding)
+              fed      layer 0's h                layer 0's h  layer 1's h             s_t  c_t
+    t = 0   |  r_0  |  s_0[0]   |               |  h_1       |  s_0[1]  |            | s_1 | c_1 | -> r_1
+    t = 1   |  r_1  |  h_1      |               |  h_2       |  h_1     |            | s_2 | c_2 | -> r_2
+    ...     |       |           |               |            |          |            |     |     |
+    t = T   |  r_T  |  h_T      |               |  (unused)  |  h_T     |
+
+The product of row t with W is the recurrent share of the gates of step t + 1; layer 0's output goes to the left half of
+layer 1's row t, its state to the right half of its own row t + 1. In Bahdanau's order the fed part of row t is c_{t+1}
+[B, M], made from layer 1's part of row t, and there is no `joined`.
 """
 
 from dataclasses import dataclass, field
@@ -78,12 +92,39 @@ def recurrent_attention(
         states, contexts, readouts and alpha; differentiable in all tensors but the mask and `dropout`.
     """
     spec = _Spec(cell, attending.score.scale, len(layers), readout is not None)
-    flat = [part for layer in layers for part in layer]
     keys, h, mask, (W_a, v_a, _) = attending
     W_c, b_c = readout if readout else (None, None)
+    flat = tuple(part for layer in layers for part in layer)
+    given = _Given(x, keys, h, mask, W_a, v_a, s_0, cell_0, W_c, b_c, dropout, flat)
     with torch.autocast(x.device.type, enabled=False):  # `low` is what x has; the rest is to stay exact
-        outputs = _RecurrentAttention.apply(spec, x, keys, h, mask, W_a, v_a, s_0, cell_0, W_c, b_c, dropout, *flat)
+        outputs = _RecurrentAttention.apply(spec, *given.flat())
     return Targets(*outputs)
+
+
+class _Given(NamedTuple):
+    """The tensors of `recurrent_attention`, or their gradients; autograd wants them side by side, `flat`."""
+
+    x: Tensor
+    keys: Tensor
+    h: Tensor
+    mask: Tensor | None  # it has no gradient
+    W_a: Tensor | None
+    v_a: Tensor | None
+    s_0: Tensor
+    cell_0: Tensor | None
+    W_c: Tensor | None
+    b_c: Tensor | None
+    dropout: Tensor | None
+    layers: tuple[Tensor | None, ...]  # W and b of each
+
+    def flat(self) -> tuple[Tensor | None, ...]:
+        return (*self[:-1], *self.layers)
+
+    @classmethod
+    def of(cls, flat: tuple[Tensor, ...]) -> "_Given":
+        """The inverse of `flat`."""
+        count = len(cls._fields) - 1
+        return cls(*flat[:count], layers=flat[count:])  # type: ignore[arg-type]
 
 
 class _Spec(NamedTuple):
@@ -135,17 +176,12 @@ class _Tape:
 
 class _RecurrentAttention(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, spec: _Spec, x: Tensor, keys: Tensor, h: Tensor, mask: Tensor, W_a: Tensor | None,
-        v_a: Tensor | None, s_0: Tensor, cell_0: Tensor | None, W_c: Tensor | None, b_c: Tensor | None,
-        dropout: Tensor | None, *layers: Tensor,
-    ) -> tuple[Tensor, ...]:  # fmt: skip
-        low, real = x.dtype, layers[0].dtype
-        tape = _tape(spec, x, keys, h, mask, W_a, v_a, s_0, cell_0, W_c, dropout, layers)
+    def forward(ctx: Any, spec: _Spec, *flat: Tensor) -> tuple[Tensor, ...]:
+        given = _Given.of(flat)
+        tape, x = _tape(spec, given), given.x.contiguous()
         zero = torch.zeros_like(x[0])
-        biases = [None if i == 0 else layers[2 * i + 1].to(low) for i in range(spec.depth)]
-        b = None if b_c is None else b_c.to(low)
-        x = x.contiguous()
+        biases = [None, *(b.to(tape.low) for b in given.layers[3::2] if b is not None)]  # the first is in x already
+        b = None if given.b_c is None else given.b_c.to(tape.low)
         for t in range(len(x)):
             if not spec.feeding:
                 _attend(tape, t, tape.inputs[0][t][:, : tape.h.shape[2]])
@@ -156,7 +192,8 @@ class _RecurrentAttention(torch.autograd.Function):
                 r = torch.addmm(b, tape.joined[t], tape.W_c.T).tanh_()
                 tape.readouts[t] = r
                 tape.inputs[0][t + 1][:, : r.shape[1]] = r
-        ctx.tape, ctx.given = tape, (x.dtype, keys.dtype, h.dtype, s_0.dtype, cell_0, real)
+        ctx.tape = tape
+        ctx.types = {name: part.dtype for name, part in given._asdict().items() if isinstance(part, Tensor)}
         s = tape.inputs[-1][:, :, -tape.size :].contiguous()
         c = tape.inputs[0][:-1, :, : tape.h.shape[2]].contiguous() if not spec.feeding else x.new_empty(0)
         # What is returned will know this node, so the tape keeps other tensors on that memory, or none would be freed.
@@ -167,7 +204,7 @@ class _RecurrentAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         tape: _Tape = ctx.tape
-        _, keys_type, h_type, s_type, cell_0, real = ctx.given
+        types, real = ctx.types, tape.real
         back = _Gradients(tape, *(g.to(tape.low).contiguous() for g in grads[:3]))
         for t in reversed(range(len(tape.alpha))):
             back.step(t)
@@ -181,7 +218,6 @@ class _RecurrentAttention(torch.autograd.Function):
         d_s = torch.stack([back.carry[i].to(real) for i in range(tape.spec.depth)], 1)
         if tape.spec.cell == "gru":
             d_s = d_s + d_cells
-        d_cell_0 = None if cell_0 is None else d_cells.to(cell_0.dtype)
         d_W_a = d_v = d_W_c = d_b = None
         if tape.W_a is not None:
             looking = tape.joined[:, :, : tape.size] if tape.spec.feeding else tape.inputs[-1][:-1, :, -tape.size :]
@@ -191,20 +227,21 @@ class _RecurrentAttention(torch.autograd.Function):
         if tape.W_c is not None:
             rows = back.d_readouts.flatten(0, 1)  # [T B, R]
             d_W_c, d_b = (rows.T @ tape.joined.flatten(0, 1)).to(real), rows.sum(0, dtype=real)
-        return (
-            None, back.d_gates[0], back.d_keys.to(keys_type), d_h.to(h_type), None, d_W_a, d_v, d_s.to(s_type),
-            d_cell_0, d_W_c, d_b, None, *d_layers,
+        gradients = _Given(
+            x=back.d_gates[0], keys=back.d_keys.to(types["keys"]), h=d_h.to(types["h"]), mask=None, W_a=d_W_a, v_a=d_v,
+            s_0=d_s.to(types["s_0"]), cell_0=d_cells.to(types["cell_0"]) if "cell_0" in types else None,
+            W_c=d_W_c, b_c=d_b, dropout=None, layers=tuple(d_layers),
         )  # fmt: skip
+        return None, *gradients.flat()  # None: `spec`
 
 
-def _tape(
-    spec: _Spec, x: Tensor, keys: Tensor, h: Tensor, mask: Tensor, W_a: Tensor | None, v_a: Tensor | None,
-    s_0: Tensor, cell_0: Tensor | None, W_c: Tensor | None, dropout: Tensor | None, layers: tuple[Tensor, ...],
-) -> _Tape:  # fmt: skip
+def _tape(spec: _Spec, given: _Given) -> _Tape:
     """Buffers of a whole pass, their first places filled."""
+    x, keys, h, mask, W_a, v_a, s_0, cell_0, W_c, _b_c, dropout, layers = given
+    assert mask is not None and layers[0] is not None
     (T, B, _), (S, M), D = x.shape, h.shape[1:], s_0.shape[2]
     low, real = x.dtype, layers[0].dtype
-    W = [w.to(low) for w in layers[::2]]
+    W = [w.to(low) for w in layers[::2] if w is not None]
     inputs = [x.new_empty(T + 1, B, w.shape[1]) for w in W]
     cells = [x.new_empty(T + 1, B, D, dtype=real) for _ in W]
     inputs[0][0].zero_()  # what is fed at the first step of input feeding
