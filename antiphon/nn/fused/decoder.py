@@ -124,7 +124,7 @@ class _Given(NamedTuple):
     def of(cls, flat: tuple[Tensor, ...]) -> "_Given":
         """The inverse of `flat`."""
         count = len(cls._fields) - 1
-        return cls(*flat[:count], layers=flat[count:])  # type: ignore[arg-type]
+        return cls._make((*flat[:count], flat[count:]))
 
 
 class _Spec(NamedTuple):
