@@ -109,12 +109,12 @@ def _generate(split: Split, seed: int) -> Iterator[Pair]:
 
 def _days(split: Split) -> list[date]:
     """A split's days in order: a hash of the day keeps one in twenty for development and one for testing."""
-    wanted = "test" if split == "unseen_pairs" else split
+    days_of = "test" if split == "unseen_pairs" else split
     days = map(date.fromordinal, range(FIRST.toordinal(), LAST.toordinal() + 1))
     return [
         day
         for day in days
-        if {0: "valid", 1: "test"}.get(sha256(day.isoformat().encode()).digest()[0] % 20, "train") == wanted
+        if {0: "valid", 1: "test"}.get(sha256(day.isoformat().encode()).digest()[0] % 20, "train") == days_of
     ]
 
 

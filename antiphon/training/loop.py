@@ -242,7 +242,7 @@ def _validate(run: Run, last: bool = False) -> None:
     if run.validator is not None:
         now = copied(run.model)
         put(run.model, averaged)
-        validation = run.validator.measure(run.model, decode=last or run.epochs >= t.valid_start)
+        validation = run.validator.validate(run.model, decode=last or run.epochs >= t.valid_start)
         put(run.model, now)
         verdict = judge(t.metric, validation, state)
         _log_validation(run, validation)

@@ -57,7 +57,7 @@ def say_validation(run: Run, validation: Validation, better: bool) -> None:
 
     Args:
         run: the training; what was said is noted in it.
-        validation: what was measured.
+        validation: its result.
         better: whether it is the best so far.
     """
     state, score = run.state, ""

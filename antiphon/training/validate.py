@@ -67,7 +67,7 @@ class Validator:
             pieces += loss.pieces
         return nll / pieces
 
-    def measure(self, model: Model, decode: bool) -> Validation:
+    def validate(self, model: Model, decode: bool) -> Validation:
         """Compute the loss and, if asked, decode greedily and compute the run's metric."""
         validation = Validation(self.loss(model))
         options = self.config.train

@@ -22,11 +22,11 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def loaded(folder: Path) -> Any:
-    found = checkpoint.load(folder)
-    assert found is not None
-    assert torch.equal(found[0]["w"], torch.full((64,), float(found[1]["update"])))
-    return found[1]
+def newest_state(folder: Path) -> Any:
+    loaded = checkpoint.load(folder)
+    assert loaded is not None
+    assert torch.equal(loaded[0]["w"], torch.full((64,), float(loaded[1]["update"])))
+    return loaded[1]
 
 
 def test_the_newest_are_kept_and_read(tmp_path: Path) -> None:
@@ -35,16 +35,16 @@ def test_the_newest_are_kept_and_read(tmp_path: Path) -> None:
     for update in (9, 10, 1000, 999_999_999):
         save(folder, update)
     assert names(folder) == ["update-000001000.safetensors", "update-999999999.safetensors"]
-    assert loaded(folder) == {"update": 999_999_999, "rate": 0.1}
+    assert newest_state(folder) == {"update": 999_999_999, "rate": 0.1}
 
 
 def test_what_is_loaded_does_not_hang_on_the_file(tmp_path: Path) -> None:
     path = save(tmp_path, 1)
-    found = checkpoint.load(tmp_path)
-    assert found is not None
+    loaded = checkpoint.load(tmp_path)
+    assert loaded is not None
     path.write_bytes(b"\xff" * path.stat().st_size)
-    found[0]["w"].add_(1)
-    assert torch.equal(found[0]["w"], torch.full((64,), 2.0))
+    loaded[0]["w"].add_(1)
+    assert torch.equal(loaded[0]["w"], torch.full((64,), 2.0))
 
 
 @pytest.mark.parametrize("size", [0, 5, 100, -1])
@@ -52,7 +52,7 @@ def test_an_older_one_stands_in_for_a_truncated_one(tmp_path: Path, size: int) -
     save(tmp_path, 1)
     newest = save(tmp_path, 2)
     newest.write_bytes(newest.read_bytes()[:size])
-    assert loaded(tmp_path)["update"] == 1
+    assert newest_state(tmp_path)["update"] == 1
 
 
 def test_none_that_can_be_read_is_an_error(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_full_disk_leaves_what_was_there(
     monkeypatch.setattr(checkpoint, "save_file", fail)
     with pytest.raises(UserError, match=rf"update-000000003.*cannot be written: .*{message}"):
         save(tmp_path, 3)
-    assert names(tmp_path) == before and loaded(tmp_path)["update"] == 2
+    assert names(tmp_path) == before and newest_state(tmp_path)["update"] == 2
 
 
 def test_a_limit_that_the_system_really_sets(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_limit_that_the_system_really_sets(tmp_path: Path) -> None:
             save(tmp_path, 2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert names(tmp_path) == ["update-000000001.safetensors"] and loaded(tmp_path)["update"] == 1
+    assert names(tmp_path) == ["update-000000001.safetensors"] and newest_state(tmp_path)["update"] == 1
 
 
 def test_what_a_killed_run_left_is_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,9 +45,9 @@ def by_hand(begun: Run, rows: Any, smoothing: float, divide_by: str, clip: float
     return {n: (p - rate * scale * g).detach() for n, p, g in zip(names, parameters, grads, strict=True)}
 
 
-def check_close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
-    assert found.keys() == expected.keys()
-    for name, weight in found.items():
+def check_close(actual: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert actual.keys() == expected.keys()
+    for name, weight in actual.items():
         torch.testing.assert_close(weight, expected[name], rtol=1e-4, atol=1e-6)
 
 
@@ -101,11 +101,11 @@ def test_scheduled_sampling_rises_from_nothing(tmp_path: Path) -> None:
         begun.state.update = update
         inputs = loop.sampled_inputs(begun, sources, targets)
         assert inputs is not None and (inputs[:, 0] == BOS).all() and inputs.shape == given.shape
-        changed = float((inputs != given)[:, 1:].float().mean())  # an untrained model draws evenly
+        changed = float((inputs != given)[:, 1:].float().mean())  # an untrained model samples evenly
         assert changed == pytest.approx(share * (1 - 1 / vocabulary), abs=0.08)
 
 
-def test_without_scheduled_sampling_nothing_is_drawn(tmp_path: Path) -> None:
+def test_without_scheduled_sampling_nothing_is_sampled(tmp_path: Path) -> None:
     begun = made(tmp_path)
     begun.state.update = 1000
     state = torch.get_rng_state()
@@ -119,8 +119,8 @@ def test_bfloat16_learns_as_float32_does(tmp_path: Path) -> None:
         changes = {"precision": precision, "learning_rate": 0.01, "steps": 60, "scheduled_sampling": 0.1}
         run(tmp_path, options(tmp_path, train=changes), precision)
         losses[precision] = [line["valid_loss"] for line in log(tmp_path / precision) if "valid_loss" in line]
-        found = weights(tmp_path / precision / "model.safetensors")
-        assert {weight.dtype for weight in found.values()} == {torch.float32}
+        kept = weights(tmp_path / precision / "model.safetensors")
+        assert {weight.dtype for weight in kept.values()} == {torch.float32}
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.03)
     assert losses["bfloat16"] != losses["float32"] and losses["bfloat16"][-1] < 0.8 * losses["bfloat16"][0]
 
@@ -198,23 +198,23 @@ def test_minutes_end_a_run(tmp_path: Path) -> None:
 
 def test_the_best_model_is_kept_not_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([3.0, 1.0, 2.0, math.nan])
-    found: list[dict[str, torch.Tensor]] = []
+    validated: list[dict[str, torch.Tensor]] = []
 
     def loss(_: object, model: Model) -> float:
-        found.append(copied(model))
+        validated.append(copied(model))
         return next(values)
 
     monkeypatch.setattr("antiphon.training.validate.Validator.loss", loss)
     outcome, _ = run(tmp_path, options(tmp_path, train={"metric": "loss", "epochs": 4.0, "ema": 0.5}))
     assert outcome.best == 1.0
     kept = weights(tmp_path / "model" / "model.safetensors")
-    assert [all(torch.equal(kept[n], w) for n, w in some.items()) for some in found] == [False, True, False, False]
+    assert [all(torch.equal(kept[n], w) for n, w in some.items()) for some in validated] == [False, True, False, False]
 
 
 def test_a_value_that_is_no_number_is_never_the_best() -> None:
     def judged(value: float, best: float | None, metric: str = "loss", loss: float = 3.0) -> bool:
-        found = Validation(loss, metrics.Score(metric, value, "", metric == "bleu"))
-        return loop.judge(metric, found, State(best=best, best_loss=3.0))[2]
+        validation = Validation(loss, metrics.Score(metric, value, "", metric == "bleu"))
+        return loop.judge(metric, validation, State(best=best, best_loss=3.0))[2]
 
     assert [judged(math.nan, None), judged(math.inf, None), judged(math.nan, 2.0)] == [False] * 3
     assert [judged(1.0, None), judged(1.0, 2.0), judged(2.0, 2.0), judged(3.0, 2.0)] == [True, True, False, False]

@@ -211,7 +211,7 @@ def test_a_killed_end_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Validator, "measure", stop)
+        patch.setattr(Validator, "validate", stop)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path, chosen)
     assert not (tmp_path / "model" / "model.safetensors").exists()

@@ -97,8 +97,8 @@ def test_the_gradient_is_that_of_the_equations(
     monkeypatch.setattr(risk, "candidates", lambda *_: FIXED)
     expected_risk = by_hand(model, 0.3)
     grads = torch.autograd.grad(2.5 * expected_risk, list(model.parameters()), allow_unused=True)
-    found = risk.backward(model, SOURCES, TARGETS, 2.5, (1, 2))
-    assert found == pytest.approx(expected_risk.item(), rel=1e-12)
+    total = risk.backward(model, SOURCES, TARGETS, 2.5, (1, 2))
+    assert total == pytest.approx(expected_risk.item(), rel=1e-12)
     for (name, weight), wanted in zip(model.named_parameters(), grads, strict=True):
         zero = torch.zeros_like(weight)
         torch.testing.assert_close(
@@ -136,32 +136,34 @@ def test_drawn_pieces_follow_the_model() -> None:
     model = tiny().float()
     engine = Sampler(model, torch.device("cpu"), (1, 2, 3))
     source, count = [4, 5, EOS], 6000
-    drawn = search.sample(engine, [source], SearchOptions(nbest=count, top_k=1, max_length=2))[0]
-    assert len(drawn) == count
-    first = Counter(tuple(each.ids) for each in drawn if each.finished)
+    samples = search.sample(engine, [source], SearchOptions(nbest=count, top_k=1, max_length=2))[0]
+    assert len(samples) == count
+    first = Counter(tuple(each.ids) for each in samples if each.finished)
     common = [ids for ids, _ in first.most_common(6)]
     scored = search.score(Sampler(model, torch.device("cpu"), (9,)), [source] * 6, common)
     for ids, one in zip(common, scored, strict=True):
         p = math.exp(one.log_prob)
         assert first[ids] / count == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / count))
-        assert next(d for d in drawn if tuple(d.ids) == ids).log_prob == pytest.approx(one.log_prob, abs=1e-5)
+        assert next(d for d in samples if tuple(d.ids) == ids).log_prob == pytest.approx(one.log_prob, abs=1e-5)
     banned = search.sample(engine, [source], SearchOptions(nbest=50, top_k=1, min_length=3, max_length=6))[0]
     assert all(len(each.ids) >= 3 and not {PAD, BOS, EOS} & set(each.ids) for each in banned)
 
 
 def test_candidates_are_different_measured_and_of_their_seed() -> None:
     model, risk = tiny().float(), measured(12)
-    found = risk.candidates(model, SOURCES, TARGETS, (1, 5))
-    assert found == risk.candidates(model, SOURCES, TARGETS, (1, 5))
-    assert found.ids != risk.candidates(model, SOURCES, TARGETS, (1, 6)).ids
-    assert found.rows == sorted(found.rows) and set(found.rows) == {0, 1, 2}
-    assert len({(row, *ids) for row, ids in zip(found.rows, found.ids, strict=True)}) == len(found.ids) > 12
+    candidates = risk.candidates(model, SOURCES, TARGETS, (1, 5))
+    assert candidates == risk.candidates(model, SOURCES, TARGETS, (1, 5))
+    assert candidates.ids != risk.candidates(model, SOURCES, TARGETS, (1, 6)).ids
+    assert candidates.rows == sorted(candidates.rows) and set(candidates.rows) == {0, 1, 2}
+    assert (
+        len({(row, *ids) for row, ids in zip(candidates.rows, candidates.ids, strict=True)}) == len(candidates.ids) > 12
+    )
     for row, reference in enumerate([[5, 6], [4], [6, 6]]):
-        at = found.rows.index(row)
-        assert found.ids[at] == reference and found.risk[at] == pytest.approx(0, abs=1e-9)
-    assert max(found.risk) <= 1 and sum(delta > 0.99 for delta in found.risk) < len(found.risk)
+        at = candidates.rows.index(row)
+        assert candidates.ids[at] == reference and candidates.risk[at] == pytest.approx(0, abs=1e-9)
+    assert max(candidates.risk) <= 1 and sum(delta > 0.99 for delta in candidates.risk) < len(candidates.risk)
     without = measured(12, risk_reference=False).candidates(model, SOURCES, TARGETS, (1, 5))
-    assert len(without.ids) < len(found.ids)
+    assert len(without.ids) < len(candidates.ids)
 
 
 @pytest.mark.parametrize("normalise", ["tokens", "sentences"])

@@ -38,14 +38,14 @@ def test_the_loss_is_the_mean_over_pieces_with_eos(parts: tuple[Config, Tokenize
     config, tokenizer, model = parts
     validator = Validator(PAIRS, tokenizer, tokenizer, config, CPU)
     model.train()
-    found = validator.measure(model, decode=False)
+    validation = validator.validate(model, decode=False)
     nll = pieces = 0.0
     for pair in PAIRS:
         source, target = (tokenizer.encode_ids([text])[0] + [EOS] for text in pair)
         nll += float(model.eval().loss(torch.tensor([source]), torch.tensor([target])).nll.detach())
         pieces += len(target)
-    assert found.loss == pytest.approx(nll / pieces, rel=1e-5)
-    assert found.score is None and found.samples == [] and found.warnings == []
+    assert validation.loss == pytest.approx(nll / pieces, rel=1e-5)
+    assert validation.score is None and validation.samples == [] and validation.warnings == []
 
 
 def test_the_loss_leaves_out_what_is_too_long(parts: tuple[Config, Tokenizer, Model]) -> None:
@@ -59,39 +59,42 @@ def test_the_loss_leaves_out_what_is_too_long(parts: tuple[Config, Tokenizer, Mo
 
 def test_outputs_are_those_of_a_greedy_search(parts: tuple[Config, Tokenizer, Model]) -> None:
     config, tokenizer, model = parts
-    found = Validator(PAIRS, tokenizer, tokenizer, config, CPU).measure(model, decode=True)
+    validation = Validator(PAIRS, tokenizer, tokenizer, config, CPU).validate(model, decode=True)
     expected = Seq2Seq(TorchEngine(model), config, tokenizer, tokenizer).generate([p.source for p in PAIRS], beam=1)
-    assert found.samples == [(p.source, r.text, p.target) for p, r in zip(PAIRS[:2], expected[:2], strict=True)]
-    assert found.score is not None and found.score.name == "exact_match" and found.score.value == 0
+    assert validation.samples == [(p.source, r.text, p.target) for p, r in zip(PAIRS[:2], expected[:2], strict=True)]
+    assert validation.score is not None and validation.score.name == "exact_match" and validation.score.value == 0
 
 
 def test_all_references_count_and_the_loss_is_of_the_first(parts: tuple[Config, Tokenizer, Model]) -> None:
     config, tokenizer, model = parts
-    plain = Validator(PAIRS, tokenizer, tokenizer, config, CPU).measure(model, decode=True)
+    plain = Validator(PAIRS, tokenizer, tokenizer, config, CPU).validate(model, decode=True)
     outputs = Seq2Seq(TorchEngine(model), config, tokenizer, tokenizer).generate([p.source for p in PAIRS], beam=1)
     right = [Pair(p.source, p.target, [r.text]) for p, r in zip(PAIRS, outputs, strict=True)]
-    found = Validator(right, tokenizer, tokenizer, config, CPU).measure(model, decode=True)
+    validation = Validator(right, tokenizer, tokenizer, config, CPU).validate(model, decode=True)
     assert plain.score is not None and plain.score.value == 0
-    assert found.score is not None and found.score.value == 100
-    assert found.loss == plain.loss and found.samples == plain.samples
+    assert validation.score is not None and validation.score.value == 100
+    assert validation.loss == plain.loss and validation.samples == plain.samples
 
 
 def test_only_some_pairs_are_decoded(parts: tuple[Config, Tokenizer, Model]) -> None:
     config, tokenizer, model = parts
     some = changed(config, "train", valid_sentences=1)
     validator = Validator(PAIRS, tokenizer, tokenizer, some, CPU)
-    assert len(validator.measure(model, decode=True).samples) == 1 and len(validator.sources) == 4
+    assert len(validator.validate(model, decode=True).samples) == 1 and len(validator.sources) == 4
     every = changed(config, "train", valid_sentences=0, samples=9)
-    assert len(Validator(PAIRS, tokenizer, tokenizer, every, CPU).measure(model, decode=True).samples) == 4
+    assert len(Validator(PAIRS, tokenizer, tokenizer, every, CPU).validate(model, decode=True).samples) == 4
 
 
 def test_the_loss_may_be_the_metric(parts: tuple[Config, Tokenizer, Model]) -> None:
     config, tokenizer, model = parts
     validator = Validator(PAIRS, tokenizer, tokenizer, changed(config, "train", metric="loss"), CPU)
     for decode in (False, True):
-        found = validator.measure(model, decode)
-        assert found.score is not None and (found.score.name, found.score.value) == ("loss", found.loss)
-        assert not found.score.higher_is_better and len(found.samples) == 2 * decode
+        validation = validator.validate(model, decode)
+        assert validation.score is not None and (validation.score.name, validation.score.value) == (
+            "loss",
+            validation.loss,
+        )
+        assert not validation.score.higher_is_better and len(validation.samples) == 2 * decode
 
 
 @pytest.mark.parametrize(("piece", "fault"), [("</s>", "are empty"), ("a", "repeat themselves")])
@@ -102,5 +105,5 @@ def test_it_warns_of_empty_and_of_repeating_outputs(
     ids = [EOS] if piece == "</s>" else tokenizer.encode_ids([piece])[0]
     with torch.no_grad():
         model.output.bias[np.asarray(ids)] += 100  # whatever the source
-    found = Validator(PAIRS, tokenizer, tokenizer, config, CPU).measure(model, decode=True)
-    assert [w for w in found.warnings if fault in w], found.warnings
+    validation = Validator(PAIRS, tokenizer, tokenizer, config, CPU).validate(model, decode=True)
+    assert [w for w in validation.warnings if fault in w], validation.warnings

@@ -52,10 +52,10 @@ def begun(old: Path, folder: Path, extra: str = "", **sections: dict[str, Any]) 
 
 
 def test_the_options_are_the_old_models_unless_given(old: Path, tmp_path: Path) -> None:
-    found, before = from_model(old, tmp_path, train={"seed": 5}), model_folder.load(old / "model").config
-    assert (found.model, found.text, found.search) == (before.model, before.text, before.search)
-    assert found.train.batch == before.train.batch and found.train.seed == 5
-    assert found.data.train == [str(tmp_path / "more.tsv")] and found.data.source == ""
+    started, before = from_model(old, tmp_path, train={"seed": 5}), model_folder.load(old / "model").config
+    assert (started.model, started.text, started.search) == (before.model, before.text, before.search)
+    assert started.train.batch == before.train.batch and started.train.seed == 5
+    assert started.data.train == [str(tmp_path / "more.tsv")] and started.data.source == ""
 
 
 def test_the_same_vocabulary_gives_the_same_outputs(old: Path, tmp_path: Path) -> None:
@@ -87,9 +87,9 @@ def test_a_grown_vocabulary_keeps_the_old_pieces_logits(old: Path, tmp_path: Pat
             readout, _ = model.eval()(source, source)
             return torch.as_tensor(model.output(readout))
 
-    found = logits(made.model, made.data.source)[..., [new for new, _ in kept]]
+    actual = logits(made.model, made.data.source)[..., [new for new, _ in kept]]
     expected = logits(before.model, opened.source)[..., [i for _, i in kept]]
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_new_pieces_are_made_of_the_old_pieces_of_their_text() -> None:
@@ -185,8 +185,8 @@ def test_the_command_line_starts_from_a_model(old: Path, tmp_path: Path) -> None
                  str(tmp_path / "new"), "--set", "train.steps=1", "--quiet"]  # fmt: skip
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    found = model_folder.load(tmp_path / "new").config
-    assert found.train.start == str(old / "model") and found.model == model_folder.load(old / "model").config.model
+    trained = model_folder.load(tmp_path / "new").config
+    assert trained.train.start == str(old / "model") and trained.model == model_folder.load(old / "model").config.model
     assert "warm start from" in result.output
     missing = CliRunner().invoke(app, [*arguments[:4], str(tmp_path / "nothing"), *arguments[5:]])
     assert missing.exit_code == 2 and "no such model folder" in missing.output

@@ -35,8 +35,8 @@ def words() -> Tokenizer:
 def test_the_files_of_all_programs_are_read(
     tmp_path: Path, words: Tokenizer, name: str, header: bool, end: str
 ) -> None:
-    found = word_vectors.read(write(tmp_path / name, header, end), words, 3)
-    assert {words.pieces([i])[0]: row.tolist() for i, row in found.items()} == {
+    vectors = word_vectors.read(write(tmp_path / name, header, end), words, 3)
+    assert {words.pieces([i])[0]: row.tolist() for i, row in vectors.items()} == {
         "▁a": pytest.approx(ROWS["a"]), "▁b": ROWS["b"]
     }  # fmt: skip
 
@@ -46,9 +46,9 @@ def test_words_are_matched_as_the_tokenizer_reads_texts(tmp_path: Path) -> None:
     tokenizer = Tokenizer.train(["the cat sat", "caté 狗 cats"] * 4, text, 60)
     path = tmp_path / "w.txt"
     path.write_text("Cat 1\nCAT 2\nsat 3\ncate\u0301 4\n狗 5\nzq 6\n", "utf-8")
-    found = word_vectors.read(str(path), tokenizer, 1)
-    named = {tokenizer.pieces([i])[0]: float(row[0]) for i, row in found.items()}
-    assert named == {"▁cat": 1, "▁sat": 3, "▁caté": 4, "狗": 5} and UNK not in found
+    vectors = word_vectors.read(str(path), tokenizer, 1)
+    named = {tokenizer.pieces([i])[0]: float(row[0]) for i, row in vectors.items()}
+    assert named == {"▁cat": 1, "▁sat": 3, "▁caté": 4, "狗": 5} and UNK not in vectors
 
 
 def test_a_run_begins_with_the_vectors(tmp_path: Path) -> None:
