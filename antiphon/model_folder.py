@@ -1,8 +1,8 @@
-"""The model folder: all that a trained model needs, without pickles, and the card that tells about it.
+"""The model folder: everything that a trained model needs, without pickles, and a card that describes it.
 
-config.json          format, version and the whole configuration; written last, so that its folder is whole
-tokenizer.json       one vocabulary for both sides; else tokenizer.source.json and tokenizer.target.json
-model.safetensors    the weights by name, float32; weights that are tied stand once
+config.json          format, version and the whole configuration; written last, so that a folder with it is complete
+tokenizer.json       one vocabulary for both sides; otherwise tokenizer.source.json and tokenizer.target.json
+model.safetensors    the weights by name, float32; tied weights are there once
 README.md            the card: what the model is, what made it, how good it is, how to use it
 """
 
@@ -35,7 +35,7 @@ VERSION = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 JOINT, SEPARATE = ["tokenizer.json"], ["tokenizer.source.json", "tokenizer.target.json"]
 
-# Files by which the folders of other toolkits are known, each before those it may lie beside.
+# Files that folders of other toolkits have; if a folder has several, the first one counts.
 FOREIGN = {
     "model.bin": "CTranslate2",
     "params.best": "Sockeye",
@@ -50,7 +50,7 @@ PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
 
 
 class Sample(NamedTuple):
-    """A held-out pair and what the model makes of it."""
+    """A held-out pair and the model's output."""
 
     source: str
     output: str
@@ -59,7 +59,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Card:
-    """What a model folder tells people about its model."""
+    """What a model folder's README.md says about the model."""
 
     command: str  # the command that made it
     data: str  # the corpora
@@ -76,12 +76,12 @@ class Card:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model folder that was opened; its weights are read when asked for."""
+    """A model folder that was opened; its weights are read by `weights`."""
 
     path: Path
     config: Config
     source: Tokenizer
-    target: Tokenizer  # the same object where the vocabulary is joint
+    target: Tokenizer  # the same object if the vocabulary is joint
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """Read the weights.
@@ -91,12 +91,12 @@ class ModelFolder:
         """
         path = self.path / WEIGHTS
         try:
-            found = safetensors.numpy.load_file(path)
+            weights = safetensors.numpy.load_file(path)
         except FileNotFoundError as e:
             raise UserError(f"{path}: missing; copy the whole model folder again, or train again") from e
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as e:
             raise UserError(f"{path}: damaged or not safetensors: {e}; copy it again, or train again") from e
-        return {name: np.asarray(weight, np.float32) for name, weight in found.items()}
+        return {name: np.asarray(weight, np.float32) for name, weight in weights.items()}
 
 
 def save(
@@ -116,7 +116,7 @@ def save(
         config: the whole configuration.
         source, target: the tokenizers, equal if `config.text.joint`.
         weights: by the names of the model's `named_parameters()`.
-        card: what README.md says; None: README.md is left as it is.
+        card: what README.md says; None: README.md is not written.
 
     Raises:
         UserError: the folder cannot be made, or the disk is full.
@@ -171,7 +171,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _document(folder: Path) -> dict[str, Any]:
-    """Read config.json and see that it is ours."""
+    """Read config.json and check that it is a model of ours."""
     path = folder / CONFIG
     try:
         document = json.loads(path.read_text("utf-8"))
@@ -193,9 +193,9 @@ def _document(folder: Path) -> dict[str, Any]:
 
 
 def _foreign(folder: Path, document: Any = None) -> str:
-    """What a folder that is not ours seems to be, and what to do."""
+    """What a folder that is not a model of ours may be, and what to do."""
     if document is None and (folder / "run").is_dir():
-        return "; a training has begun here, but has not kept a model yet: wait, or run the same command again"
+        return "; a training has begun here but has not saved a model yet: wait, or run the same command again"
     toolkit = next((name for pattern, name in FOREIGN.items() if any(folder.glob(pattern))), "")
     if isinstance(document, dict) and ("model_type" in document or "architectures" in document):
         toolkit = "Hugging Face transformers"
@@ -269,7 +269,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Anyone's text as plain words on one line of Markdown."""
+    """Any text as plain words on one line of Markdown."""
     one_line = html.escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", one_line)
 

@@ -55,8 +55,8 @@ def names(path: Path) -> list[str]:
     return sorted(p.name for p in path.iterdir())
 
 
-def same(found: dict[str, NDArray[np.float32]], wanted: dict[str, NDArray[np.float32]]) -> bool:
-    return found.keys() == wanted.keys() and all(np.array_equal(found[n], wanted[n]) for n in wanted)
+def same(weights: dict[str, NDArray[np.float32]], expected: dict[str, NDArray[np.float32]]) -> bool:
+    return weights.keys() == expected.keys() and all(np.array_equal(weights[n], expected[n]) for n in expected)
 
 
 def test_what_goes_in_comes_out(saved: Path) -> None:
@@ -242,7 +242,7 @@ def test_what_is_not_a_folder_is_said_with_the_near_one(saved: Path) -> None:
 
 def test_a_training_without_a_model_yet_is_told_apart(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    with pytest.raises(UserError, match="a training has begun here, but has not kept a model yet"):
+    with pytest.raises(UserError, match="a training has begun here but has not saved a model yet"):
         model_folder.load(tmp_path)
 
 

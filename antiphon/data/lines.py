@@ -1,4 +1,4 @@
-"""Bytes to lines: files and standard input, packed or plain, and the refusal of what is not text.
+"""Lines of files and of standard input, which may be compressed; what is not text is refused.
 
 A file may be compressed with gzip or Zstandard. A line ends at "\\n" or "\\r\\n" and nowhere else, so that text with a
 U+2028 or a form feed inside stays one line and aligned files stay aligned.
@@ -19,7 +19,7 @@ from antiphon.errors import UserError
 LONGEST_LINE = 1 << 24  # bytes; more is not a line of text
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 UNPACKING_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error)
-FOREIGN = {  # first bytes -> what such a file is, and what to do with it
+FOREIGN = {  # a file's first bytes -> what it is, and what to do with it
     b"PAR1": "a Parquet file; read it with hf:FOLDER:train",
     b"ARROW1": "an Arrow file; read it with hf:FOLDER:train",
     b"PK\x03\x04": "a ZIP archive or a spreadsheet (.xlsx); unpack it, or save the sheet as CSV in UTF-8",
@@ -75,13 +75,13 @@ def lines_of(path: str) -> Generator[Line, None, None]:
 
 
 def called(path: str) -> str:
-    """What messages call a file."""
+    """A file's name in messages."""
     return "standard input" if path == "-" else path
 
 
 @contextmanager
 def _open(path: str) -> Iterator[io.BufferedReader]:
-    """Open a file or standard input, unpacked, and refuse at once what is not text."""
+    """Open a file or standard input, decompressed, and refuse what is not text."""
     with ExitStack() as stack:
         stream = _standard_input() if path == "-" else stack.enter_context(_open_file(path))
         head = stream.peek(len(ZSTD))
@@ -90,7 +90,7 @@ def _open(path: str) -> Iterator[io.BufferedReader]:
         elif head.startswith(ZSTD):
             stream = _buffered(_Zstandard(stream))
         elif head and path.lower().endswith((".gz", ".zst")):
-            raise UserError(f"{path}: not compressed, whatever its name says; rename it, or download it again")
+            raise UserError(f"{path}: not compressed, although its name says so; rename it, or download it again")
         try:
             _refuse_binary(called(path), stream.peek(1 << 13))
         except UNPACKING_ERRORS as e:
@@ -124,7 +124,7 @@ def _open_file(path: str) -> io.BufferedReader:
 
 
 def _refuse_binary(path: str, block: bytes) -> None:
-    """Refuse a file whose first block is not text; a NUL or a bad byte in a text is left to the line it stands in."""
+    """Refuse a file whose first block is not text; a NUL or a bad byte in a text is the fault of its line alone."""
     for magic, what in FOREIGN.items():
         if block.startswith(magic):
             raise UserError(f"{path}: not text, but {what}")
@@ -154,7 +154,7 @@ def _strip(text: str) -> str:
 
 
 class _Zstandard(io.RawIOBase):
-    """Unpacked bytes of Zstandard frames; unlike the library's own reader it notices a cut end."""
+    """Decompressed bytes of Zstandard frames; unlike the library's own reader it notices a truncated end."""
 
     def __init__(self, packed: IO[bytes]) -> None:
         try:

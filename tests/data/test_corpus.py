@@ -120,10 +120,10 @@ def test_csv_errors_name_the_line(tmp_path: Path) -> None:
 def test_json_fields(tmp_path: Path) -> None:
     rows = [{"translation": {"en": "cat", "de": ["Katze", "Kater"]}, "a.b": "dotted"}, {}]
     spec = write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))
-    found = list(records(spec, "translation.en", "translation.de"))
-    assert found[0][:2] == ("cat", "Katze") and found[0].others == ("Kater",)
+    pairs = list(records(spec, "translation.en", "translation.de"))
+    assert pairs[0][:2] == ("cat", "Katze") and pairs[0].others == ("Kater",)
     assert next(read(spec, "translation.en", "translation.de")).references == ["Katze", "Kater"]
-    assert "no field 'translation.en'" in found[1].problem
+    assert "no field 'translation.en'" in pairs[1].problem
     assert next(read(spec, "a.b", "translation.en")) == ("dotted", "cat")
     assert next(read(spec, "a.b", "translation.en")).references == ["cat"]
     bad = write(
@@ -201,10 +201,10 @@ def test_nul_is_placed(tmp_path: Path) -> None:
 
 def test_bad_records_do_not_stop_the_reading(tmp_path: Path) -> None:
     spec = write(tmp_path / "a.tsv", b"a long line of text\tb\nx\0y\tb\n\xff\tb\nalone\n\nc\td\n\te\n")
-    found = list(records(spec))
-    assert [r.kind for r in found] == ["", "nul", "utf8", "columns", "", "", ""]
-    assert [r.place.rpartition(":")[2] for r in found] == list("1234567")
-    assert [r[:6] for r in found[-3:]] == [
+    rows = list(records(spec))
+    assert [r.kind for r in rows] == ["", "nul", "utf8", "columns", "", "", ""]
+    assert [r.place.rpartition(":")[2] for r in rows] == list("1234567")
+    assert [r[:6] for r in rows[-3:]] == [
         ("", "", spec, 5, "", ""),
         ("c", "d", spec, 6, "", ""),
         ("", "e", spec, 7, "", ""),

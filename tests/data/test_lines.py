@@ -19,8 +19,8 @@ def message(path: str) -> str:
 @pytest.mark.parametrize("packing", PACKERS)
 def test_only_newlines_end_lines(tmp_path: Path, packing: str) -> None:
     data = f"\ufeff{ODD_BREAKS}\r\n\n\ufeffx\r\r\nlast".encode()
-    found = list(lines_of(write(tmp_path / f"a.txt{packing}", PACKERS[packing](data))))
-    assert found == [Line(ODD_BREAKS, 1), Line("", 2), Line("\ufeffx\r", 3), Line("last", 4)]
+    lines = list(lines_of(write(tmp_path / f"a.txt{packing}", PACKERS[packing](data))))
+    assert lines == [Line(ODD_BREAKS, 1), Line("", 2), Line("\ufeffx\r", 3), Line("last", 4)]
 
 
 @pytest.mark.parametrize("packing", PACKERS)

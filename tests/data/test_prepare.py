@@ -243,7 +243,7 @@ def test_further_references_are_kept_for_development_alone(tmp_path: Path) -> No
     rows = [{"source": f"{word} day", "target": [f"good {word}", f"{word} too"]} for word in WORDS]
     spec = str(tmp_path / "a.jsonl")
     Path(spec).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    for _ in range(2):  # made, and found again
+    for _ in range(2):  # made, and opened again
         prepared = prepare(tmp_path / "data", options([spec], [spec]))
         assert [pair.references for pair in prepared.valid] == [row["target"] for row in rows]
     assert {pair.target for pair in trained_on(prepared)} == {f"good {word}" for word in WORDS}

@@ -1,4 +1,4 @@
-"""How languages are written: told by code or by script, and cut into what counts as a word."""
+"""Writing systems, detected by code or by script, and what counts as a word in them."""
 
 import pytest
 

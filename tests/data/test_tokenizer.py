@@ -268,10 +268,10 @@ def test_dropout_depends_on_seed_and_text_alone(trained: dict[str, Tokenizer]) -
 
 def test_dropout_skips_merges_at_its_rate() -> None:
     tokenizer = Tokenizer.train(["ab"] * 9, sections.Text(byte_fallback=False), 8)  # " ", "a", "b" and one merge
-    cuts = [len(ids) for s in range(400) for ids in tokenizer.encode_ids(["ab"], dropout=0.25, seed=s)]
+    lengths = [len(ids) for s in range(400) for ids in tokenizer.encode_ids(["ab"], dropout=0.25, seed=s)]
     merged = len(tokenizer.encode_ids(["ab"])[0])
-    assert len(set(cuts)) > 1
-    assert cuts.count(merged) / 400 == pytest.approx(0.75, abs=0.07)
+    assert len(set(lengths)) > 1
+    assert lengths.count(merged) / 400 == pytest.approx(0.75, abs=0.07)
 
 
 def test_dropout_needs_bpe(trained: dict[str, Tokenizer]) -> None:

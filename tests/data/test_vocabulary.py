@@ -21,7 +21,7 @@ from antiphon.data.tokenizer import Tokenizer
 from antiphon.errors import UserError
 
 TEXTS = ["the keeper of the tower keeps the keys", "he kept the key to the other tower", "they keep thee there"] * 3
-CUT = r" ?\w+|\W"
+PATTERN = r" ?\w+|\W"
 RESERVED = ["<pad>", "<unk>", "<s>", "</s>", "<2de>"]
 
 
@@ -50,14 +50,14 @@ def test_no_text_is_refused(lines: list[str]) -> None:
 
 def learnt(texts: list[str], kind: str, size: int) -> Any:
     """The library's model, as its JSON says it."""
-    model = vocabulary.learn(list(texts), kind, CUT, size, RESERVED, "<2de>")
+    model = vocabulary.learn(list(texts), kind, PATTERN, size, RESERVED, "<2de>")
     return json.loads(tokenizers.Tokenizer(model).to_str())["model"]
 
 
 def test_bpe_merges_the_most_frequent_pair_each_time() -> None:
     """Sennrich 2016, algorithm 1, replayed; which of several equally frequent pairs goes first is not looked at."""
     model = learnt(TEXTS, "bpe", 60)
-    words = Counter(tuple(word) for text in TEXTS for word in re.findall(CUT, text))
+    words = Counter(tuple(word) for text in TEXTS for word in re.findall(PATTERN, text))
     assert len(model["merges"]) > 15
     for left, right in model["merges"]:
         pairs: Counter[tuple[str, str]] = Counter()
@@ -102,7 +102,7 @@ def test_training_in_another_process_gives_the_same_json(kind: str) -> None:
         "lines = [f'{chr(97 + i % 26)}{chr(0x4E00 + i % 700)} w{i % 97}' for i in n]; "
         f"sys.stdout.buffer.write(Tokenizer.train(lines, Text(kind='{kind}'), 1500).to_json().encode())"
     )
-    found = {
+    documents = {
         subprocess.run(
             [sys.executable, "-c", program],
             capture_output=True,
@@ -112,7 +112,7 @@ def test_training_in_another_process_gives_the_same_json(kind: str) -> None:
         ).stdout
         for parallel, seed in (("true", "1"), ("false", "2"))
     }
-    assert len(found) == 1
+    assert len(documents) == 1
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram", "word", "char"])
