@@ -28,3 +28,8 @@ def near(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(known)}"
+
+
+def extra(name: str) -> str:
+    """How to install one of the package's extras, for the end of a message."""
+    return f'install the extra "{name}", in a clone of Antiphon: python -m pip install -e ".[{name}]"'

@@ -187,7 +187,7 @@ def _document(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: version {document.get('version')} of the model folder, written by Antiphon "
             f"{document.get('antiphon')}; this is Antiphon {__version__}, which reads version {VERSION}: "
-            "pip install --upgrade antiphon"
+            "install a newer version of Antiphon"
         )
     return document
 

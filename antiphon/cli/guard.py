@@ -8,7 +8,7 @@ from typing import NoReturn, ParamSpec
 
 import typer
 
-from antiphon.errors import ReportedElsewhere, UserError
+from antiphon.errors import ReportedElsewhere, UserError, extra
 from antiphon.files import reason
 
 P = ParamSpec("P")
@@ -36,7 +36,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except ModuleNotFoundError as e:
             if e.name not in TRAINING:
                 raise
-            _fail(f'this needs the package {e.name}: pip install "antiphon[train]"')
+            _fail(f"this needs the package {e.name}: {extra('train')}")
         except (MemoryError, RuntimeError) as e:
             if isinstance(e, RuntimeError) and not any(words in str(e) for words in OUT_OF_MEMORY):
                 raise

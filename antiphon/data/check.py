@@ -9,6 +9,7 @@ from antiphon.config.sections import Config
 from antiphon.data import findings
 from antiphon.data.findings import NAMES, Finding
 from antiphon.data.scan import Scan, Side, language_identifier
+from antiphon.errors import extra
 from antiphon.words import counted
 
 
@@ -99,7 +100,7 @@ def inspect(
             some += findings.of_limits(scan, config)
     some += findings.of_counts(scans, held_out=not valid)
     if identifier is None:
-        advice = 'pip install "antiphon[check]"'
+        advice = extra("check")
         some.append(Finding("note", "no_languages", "languages were not detected", advice=advice))
     size = None
     if config and scans and scans[0].sources and not any(scan.unreadable for scan in scans):

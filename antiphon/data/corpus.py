@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from antiphon.data.lines import Line, called, lines_of
-from antiphon.errors import UserError, near
+from antiphon.errors import UserError, extra, near
 from antiphon.words import counted
 
 Kind = Literal["", "utf8", "nul", "columns", "format", "unequal", "corrupt"]
@@ -372,7 +372,7 @@ def _hugging_face(spec: str, names: Sequence[str]) -> Iterator[Record]:
     try:
         datasets = importlib.import_module("datasets")
     except ImportError as e:
-        raise UserError(f'{spec}: needs the package datasets: pip install "antiphon[hf]"') from e
+        raise UserError(f"{spec}: needs the package datasets: {extra('hf')}") from e
     fields = _fields(spec, names)
     try:
         rows: Iterable[Any] = datasets.load_dataset(name, config, split=split, streaming="[" not in split)

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
-from antiphon.errors import UserError
+from antiphon.errors import UserError, extra
 
 LONGEST_LINE = 1 << 24  # bytes; more is not a line of text
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -160,7 +160,7 @@ class _Zstandard(io.RawIOBase):
         try:
             import zstandard
         except ModuleNotFoundError as e:
-            raise UserError("to read Zstandard files a package is needed: pip install zstandard") from e
+            raise UserError(f"Zstandard files need the package zstandard: {extra('train')}") from e
         self.library = zstandard
         self.packed = packed
         self.ready = memoryview(b"")

@@ -4,7 +4,7 @@ from antiphon.decoding import onnx_engine
 from antiphon.decoding.engine import Engine
 from antiphon.decoding.onnx_engine import OnnxEngine
 from antiphon.decoding.shortlist import FILE, Shortlist
-from antiphon.errors import UserError, near
+from antiphon.errors import UserError, extra, near
 from antiphon.model_folder import ModelFolder
 
 ENGINES = ("auto", "torch", "onnx", "onnx-int8")
@@ -34,7 +34,7 @@ def open_engine(opened: ModelFolder, name: str = "auto", device: str = "auto", t
     except ModuleNotFoundError as e:
         if e.name != "torch":
             raise
-        raise UserError('to run a model PyTorch is needed: install the extra "train"') from e
+        raise UserError(f"to run a model PyTorch is needed: {extra('train')}") from e
     return torch_engine.open_engine(opened, device, threads)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from rapidfuzz.distance import LCSseq
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
-from antiphon.errors import UserError
+from antiphon.errors import UserError, extra
 from antiphon.evaluation.metrics import Score, measure, same_number
 
 Tokens = list[str]
@@ -110,7 +110,7 @@ def meteor(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> Score
     package = find_spec("pycocoevalcap")
     java = shutil.which("java")
     if package is None or not package.submodule_search_locations or java is None:
-        raise UserError("METEOR 1.5 needs Java and the package pycocoevalcap: pip install 'antiphon[captions]'")
+        raise UserError(f"METEOR 1.5 needs Java and the package pycocoevalcap: {extra('captions')}")
     folder = Path(package.submodule_search_locations[0]) / "meteor"
 
     def run(lines: Sequence[str]) -> list[str]:

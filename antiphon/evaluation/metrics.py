@@ -26,7 +26,7 @@ from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
 from antiphon.data.scripts import ONE_CHARACTER_OR_WORD, Writing, writing_of
-from antiphon.errors import UserError, near
+from antiphon.errors import UserError, extra, near
 
 References = Sequence[str] | Sequence[Sequence[str]]
 Rows = NDArray[np.float64]
@@ -164,7 +164,7 @@ def moses(texts: Iterable[str], language: str, lowercase: bool = True) -> list[s
     try:
         from sacremoses import MosesPunctNormalizer, MosesTokenizer
     except ImportError as e:
-        raise UserError("Moses tokens need sacremoses: pip install 'antiphon[train]'") from e
+        raise UserError(f"Moses tokens need sacremoses: {extra('train')}") from e
     normalizer, tokenizer = MosesPunctNormalizer(lang=language), MosesTokenizer(lang=language)
     cased = (text.lower() if lowercase else text for text in texts)
     return [str(tokenizer.tokenize(normalizer.normalize(text), escape=True, return_str=True)) for text in cased]
@@ -217,7 +217,7 @@ def _rouge(name: str) -> Counting:
         try:
             from rouge_score.rouge_scorer import RougeScorer
         except ModuleNotFoundError as e:
-            raise UserError("ROUGE needs the package rouge-score: pip install 'antiphon[train]'") from e
+            raise UserError(f"ROUGE needs the package rouge-score: {extra('train')}") from e
         tokens = _rouge_tokens(references, settings)
         own = {"chars": _Words(ONE_CHARACTER_OR_WORD), "words": _Words(re.compile(r"\w+")), "default": None}[tokens]
         scorer = RougeScorer([name], use_stemmer=settings.stem, tokenizer=own)
@@ -346,7 +346,7 @@ def _settings(references: list[list[str]], lowercase: bool, tokenize: str, langu
     if tokenize and tokenize not in TOKENIZERS:
         raise UserError(f"no tokeniser of BLEU is called '{tokenize}'{near(tokenize, TOKENIZERS)}")
     if tokenize == "ja-mecab" and not _mecab():
-        raise UserError("the tokeniser ja-mecab needs MeCab: pip install 'antiphon[ja]', or use `char`")
+        raise UserError(f"the tokeniser ja-mecab needs MeCab: use `char`, or {extra('ja')}")
     writing = writing_of((text for group in references for text in group), language)
     chosen, note = (tokenize, "") if tokenize else _tokenizer(writing)
     return _Settings(lowercase, chosen, writing, stem, note)
@@ -354,7 +354,7 @@ def _settings(references: list[list[str]], lowercase: bool, tokenize: str, langu
 
 def _tokenizer(writing: Writing) -> tuple[str, str]:
     if writing == "ja" and not _mecab():
-        return "char", "MeCab is not installed, so BLEU is over characters; for words: pip install 'antiphon[ja]'"
+        return "char", f"MeCab is not installed, so BLEU is over characters; for words {extra('ja')}"
     return {"spaced": "13a", "zh": "zh", "ja": "ja-mecab", "unspaced": "char"}[writing], ""
 
 

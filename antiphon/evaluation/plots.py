@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon import files
-from antiphon.errors import UserError
+from antiphon.errors import UserError, extra
 from antiphon.evaluation import figures, fonts, metrics
 from antiphon.evaluation.figures import END, Attention
 from antiphon.evaluation.significance import LengthBin
@@ -196,7 +196,7 @@ def _save(path: str | Path, texts: Iterable[str], draw: Callable[[], "Figure"]) 
     try:
         import matplotlib
     except ImportError as e:
-        raise UserError("pictures need matplotlib: pip install 'antiphon[train]'") from e
+        raise UserError(f"pictures need matplotlib: {extra('train')}") from e
     families, missing = fonts.choose(texts)
     style: dict[Any, Any] = figures.STYLE | {"font.family": families}
     metadata = {"Date": None} if suffix == ".svg" else {}  # same input, same file

@@ -19,7 +19,7 @@ from antiphon.config.shapes import shapes
 from antiphon.data.tokenizer import EOS
 from antiphon.decoding.onnx_engine import FOLDER, FORMAT, GRAPHS, META, VERSION, fingerprint
 from antiphon.decoding.shortlist import FILE, Shortlist
-from antiphon.errors import UserError
+from antiphon.errors import UserError, extra
 from antiphon.files import whole_folder, write
 from antiphon.model_folder import ModelFolder
 from antiphon.seq2seq import Seq2Seq
@@ -107,7 +107,7 @@ def _writers() -> tuple[Write, Write]:
     except ModuleNotFoundError as e:
         if e.name != "onnx":
             raise
-        raise UserError("exporting a model needs the package onnx: pip install onnx") from e
+        raise UserError(f"exporting a model needs the package onnx: {extra('train')}") from e
     return encoder, step
 
 

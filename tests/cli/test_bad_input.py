@@ -375,7 +375,7 @@ def test_model_folders_whose_files_do_not_fit(model: Path) -> None:
         (model / "config.json").write_text(json.dumps(document | changes), "utf-8")
         return refused("generate", model, stdin="a\n")
 
-    said(written(version=2), "config.json: version 2", "pip install --upgrade")
+    said(written(version=2), "config.json: version 2", "install a newer version")
     options = document["config"]
     said(written(config=options | {"modle": {}}), "config.json", "[modle]", "did you mean 'model'?")
     said(written(config=options | {"model": {"embeding": 8}}), "model.embeding", "did you mean 'embedding'?")

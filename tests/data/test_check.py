@@ -228,7 +228,7 @@ def test_wrong_languages(tmp_path: Path, languages: None) -> None:
 
 def test_without_the_language_library(tmp_path: Path) -> None:
     report = inspect([write(tmp_path / "a.tsv", clean(50))])
-    assert "antiphon[check]" in finding(report, "no_languages").advice
+    assert 'install the extra "check"' in finding(report, "no_languages").advice
 
 
 def test_memory_is_compared_with_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,5 +48,5 @@ def test_contrast_is_of_the_even_places() -> None:
 def test_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tones, "find_spec", lambda name: None)
     tones._table.cache_clear()
-    with pytest.raises(UserError, match=r"antiphon\[tones\]"):
+    with pytest.raises(UserError, match='install the extra "tones"'):
         tones.tone("東")
