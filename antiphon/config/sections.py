@@ -121,7 +121,9 @@ class Dialogue(Section):
 class Model(Section):
     """The network; see docs/models.md for the equations."""
 
-    cell: Cell = option("lstm", "recurrent cell of the encoder and the decoder; `sru`: light, all its products at once")
+    cell: Cell = option(
+        "lstm", "recurrent cell of the encoder and the decoder; `sru` trains fastest, its matrices read whole sequences"
+    )
     embedding: Count = option(256, "size of the word embeddings")
     encoder_hidden: Count = option(256, "encoder units a direction and layer")
     encoder_layers: Count = option(1, "encoder depth")
@@ -129,13 +131,13 @@ class Model(Section):
     merge: Literal["concat", "sum"] = option("concat", "how the two directions are joined")
     residual: bool = option(False, "add each recurrent layer's input to its output where their sizes agree")
     reverse_source: bool = option(False, "read the source backwards (Sutskever 2014)")
-    bridge: Bridge = option("dense", "how the decoder's first state is made from the encoder's last")
+    bridge: Bridge = option("dense", "how the decoder's initial state is made from the encoder's last")
     decoder: Decoder = option(
         "over_outputs",
-        "`initial`: first state only (Sutskever 2014); `context`: c at every step (Cho 2014); `bahdanau`: attend with "
-        "s_{t-1}, then update; `input_feeding`: update, attend, feed back (Luong 2015); `over_outputs`: attend with "
-        "all the decoder's outputs at once (Luong without feeding, TensorFlow's tutorial); `between`: the same with "
-        "the first layer's outputs, whose contexts the layers above read",
+        "`initial`: initial state only (Sutskever 2014); `context`: c at every step (Cho 2014); `bahdanau`: attend "
+        "with s_{t-1}, then update; `input_feeding`: update, attend, feed back (Luong 2015); `over_outputs`: attend "
+        "with all the decoder's outputs at once (Luong without feeding, TensorFlow's tutorial); `between`: the same "
+        "with the first layer's outputs, whose contexts the layers above read",
     )
     decoder_hidden: Count = option(512, "decoder units a layer")
     decoder_layers: Count = option(1, "decoder depth")
@@ -143,7 +145,7 @@ class Model(Section):
     attention_size: Count = option(512, "units of additive and multi-head attention")
     heads: Count = option(1, "heads of multi-head attention")
     coverage: bool = option(
-        False, "attention sees how much it has already attended (See 2017, eq. 11); step-wise decoders only"
+        False, "the score also reads the sum of the attention so far (See 2017, eq. 11); step-wise decoders only"
     )
     copy_source: bool = option(
         False, "pieces of the source can be copied (pointer-generator, See 2017, eq. 8 and 9); needs attention"

@@ -1,4 +1,4 @@
-"""Attention: how a decoder state looks at the encoder's states.
+"""Attention: how a decoder state weighs the encoder's states.
 
 Shapes: B sentences, S source pieces, Q queries a sentence (target positions in training, hypotheses in search),
 H size of an encoder state, D size of a decoder state, A size of a key, N heads. In the equations s is the decoder state
@@ -152,8 +152,8 @@ class Attention(nn.Module):
         Returns:
             c_t [B, Q, H] and alpha_t [B, Q, S].
         """
-        seen = None if self.w_c is None or coverage is None else self.w_c(coverage.unsqueeze(-1))  # [B, Q, S, C]
-        e = self.score(s, memory.keys, seen)
+        covered = None if self.w_c is None or coverage is None else self.w_c(coverage.unsqueeze(-1))  # [B, Q, S, C]
+        e = self.score(s, memory.keys, covered)
         alpha = normalise(e, memory.mask.unsqueeze(1))  # [B, Q, S]
         return alpha.to(memory.h.dtype) @ memory.h, alpha
 

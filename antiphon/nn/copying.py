@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class Copier(nn.Module):
     """p(w) = p_gen P_vocab(w) + (1 - p_gen) sum_{i: x_i = w} alpha_ti (See 2017, eq. 9).
 
-    p_gen = sigmoid(w . r_t + b): of the readout, which has seen s_t and c_t, as eq. 8 asks. The vocabulary is one of
+    p_gen = sigmoid(w . r_t + b): of the readout, which is made of s_t and c_t, as eq. 8 asks. The vocabulary is one of
     subword pieces for both sides, so nothing in a source is outside of it, and no extended vocabulary is needed. The
     source's EOS can be copied like any other piece: what attention lays on it ends the output.
     """

@@ -1,6 +1,6 @@
 """The decoder: from the encoder's memory and the pieces so far to the vector that the output layer reads.
 
-Decoders come in two orders. In `ParallelDecoder` the recurrence never sees the attention, so a whole target runs in one
+Decoders come in two orders. In `ParallelDecoder` the recurrence never reads the context, so a whole target runs in one
 call; in `StepwiseDecoder` each state depends on what was attended to before it, so a target runs step by step. Both
 decode hypotheses by the same `step`, which is pure: same inputs, same outputs, nothing kept on the module.
 
@@ -131,13 +131,13 @@ class Stack(nn.Module):
 
 
 class ParallelDecoder(nn.Module):
-    """Decoders whose recurrence never sees the attention: a whole target in one call.
+    """Decoders whose recurrence never reads the context: a whole target in one call.
 
     Without attention: s_t = f(y_{t-1}, s_{t-1}) (Sutskever 2014), or s_t = f(y_{t-1}, s_{t-1}, c) with the source's
     vector c at every step and in the readout (Cho 2014, section 2.2). With attention: s_t = f(y_{t-1}, s_{t-1}), then
     c_t = attend(s_t) for all t together (Luong 2015 without input feeding; TensorFlow's tutorial). With layers above
     the attention, those read [s_t; c_t] (as the upper layers of Wu 2016 and Chen 2018 do), so the recurrence knows
-    what was attended to and yet nothing waits for a step.
+    what was attended to and yet no step waits for another.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class ParallelDecoder(nn.Module):
 
 
 class StepwiseDecoder(nn.Module):
-    """Decoders whose recurrence sees the attention.
+    """Decoders whose recurrence reads the context.
 
     Bahdanau (2015, A.2.2): c_t = attend(s_{t-1}), then s_t = f(y_{t-1}, s_{t-1}, c_t); a maxout readout takes s_{t-1},
     as there, any other s_t. Input feeding (Luong 2015, section 3.3): s_t = f([y_{t-1}; r_{t-1}], s_{t-1}), then
@@ -272,7 +272,7 @@ class StepwiseDecoder(nn.Module):
         """`stepwise` with all that waits for nothing done at once; see `recurrent_attention`."""
         attention, stack, out = self.attention, self.stack, self.readout.out
         score = attention.fused_score() if isinstance(attention, Attention) else None
-        assert score is not None, "`fused` has seen to it"
+        assert score is not None, "`fused` has checked it"
         attending = Attending(memory.keys, memory.h, memory.mask, score)
         first, *above = [layer.joint() for layer in stack.layers if isinstance(layer, Recurrent)]
         E = y.shape[2]
@@ -281,25 +281,25 @@ class StepwiseDecoder(nn.Module):
         dropout = None
         if self.training and stack.dropout.p:
             dropout = stack.dropout(x.new_ones(len(stack.layers), T, B, rows // 4))
-        found = recurrent_attention(
+        outputs = recurrent_attention(
             stack.cell, x, [Layer(first.W[:, E:], first.b), *above], attending,
             state["s"][:, 0], state["cell"][:, 0] if "cell" in state else None,
             (out.weight, out.bias) if self.feeding and isinstance(out, nn.Linear) else None, dropout,
         )  # fmt: skip
-        s = found.s[1:] if dropout is None else found.s[1:] * dropout[-1]
-        alpha = found.alpha.transpose(0, 1)
+        s = outputs.s[1:] if dropout is None else outputs.s[1:] * dropout[-1]
+        alpha = outputs.alpha.transpose(0, 1)
         if self.alpha_counts:
-            _, alpha = attention((s if self.feeding else found.s[:-1]).transpose(0, 1), memory)
+            _, alpha = attention((s if self.feeding else outputs.s[:-1]).transpose(0, 1), memory)
         if self.feeding:
-            return found.readout.transpose(0, 1), alpha
-        looking = found.s[:-1] if self.readout.state_before else s
-        return self.readout(looking.transpose(0, 1), found.c.transpose(0, 1), y), alpha
+            return outputs.readout.transpose(0, 1), alpha
+        states = outputs.s[:-1] if self.readout.state_before else s
+        return self.readout(states.transpose(0, 1), outputs.c.transpose(0, 1), y), alpha
 
 
 class Bridge(nn.Module):
-    """The decoder's first state from the encoder's last.
+    """The decoder's initial state from the encoder's last.
 
-    zero: nothing is handed over
+    zero: all zeros, nothing of the encoder
     last: layer by layer, as it is (Sutskever 2014)
     dense: tanh(W h) layer by layer; the LSTM's and the SRU's c by a linear map
     backward: s_0 = tanh(W_s h_1), h_1 of the backward direction (Bahdanau 2015, A.2.2)
@@ -323,7 +323,7 @@ class Bridge(nn.Module):
         if not self.kind.source:
             zero = final[0][0].new_zeros(len(final[0][0]), 1, self.count, self.hidden)
             return dict.fromkeys(self.cell.state, zero)
-        # Top layer to top layer, so that a deeper encoder's last layers are those that are handed over.
+        # Top layer to top layer, so that a deeper encoder's last layers are the ones that are used.
         states = [final[max(0, i + len(final) - self.count)] for i in range(self.count)]
         backward = self.kind.source == "backward"
         parts = {

@@ -23,8 +23,8 @@ class Dropout(nn.Module):
         if x.device.type != "cpu":
             return F.dropout(x, self.p)
         words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-        drawn = words.view(torch.int16)[: x.numel()].view(x.shape)
-        return x * (drawn >= round(self.p * 2**16) - 2**15).to(x.dtype).mul_(1 / (1 - self.p))
+        random = words.view(torch.int16)[: x.numel()].view(x.shape)
+        return x * (random >= round(self.p * 2**16) - 2**15).to(x.dtype).mul_(1 / (1 - self.p))
 
     def extra_repr(self) -> str:
         """What `print` shows."""

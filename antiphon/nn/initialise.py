@@ -1,4 +1,4 @@
-"""First weights, as the papers' tables give them."""
+"""Initial weights, as the papers state them."""
 
 from collections.abc import Callable
 

@@ -104,8 +104,8 @@ class Model(nn.Module):
         copying = None
         if self.copier is not None:
             copying = self.copier.gate(readout)[real], copied(alpha, sources, targets)[real]
-        r, wanted = readout[real], targets[real]
-        total, nll = output_loss(r, self.output.weight, self.output.bias, wanted, smoothing, copying)
+        r, y = readout[real], targets[real]
+        total, nll = output_loss(r, self.output.weight, self.output.bias, y, smoothing, copying)
         if coverage:
             total = total + coverage * coverage_loss(alpha, real)
         return Loss(total, nll, int(real.sum()))
@@ -122,24 +122,24 @@ class Model(nn.Module):
         memory, state = Memory(*(part[rows] for part in memory)), {name: part[rows] for name, part in state.items()}
         readout, alpha = self.decoder(self._embed(self.target_embedding, shifted(targets)), state, memory)
         readout, real = self.dropout_output(readout), targets != PAD
-        found = log_p_of(readout[real], self.output.weight, self.output.bias, targets[real])
+        log_p = log_p_of(readout[real], self.output.weight, self.output.bias, targets[real])
         if self.copier is not None:
-            gate, mass = self.copier.gate(readout)[real], copied(alpha, memory.ids, targets)[real].to(found.dtype)
+            gate, mass = self.copier.gate(readout)[real], copied(alpha, memory.ids, targets)[real].to(log_p.dtype)
             copying = F.logsigmoid(-gate) + mass.clamp_min(torch.finfo(mass.dtype).tiny).log()
-            found = torch.logaddexp(F.logsigmoid(gate) + found, copying)
-        return found.new_zeros(targets.shape).masked_scatter(real, found).sum(1)
+            log_p = torch.logaddexp(F.logsigmoid(gate) + log_p, copying)
+        return log_p.new_zeros(targets.shape).masked_scatter(real, log_p).sum(1)
 
     @torch.no_grad()
     def guesses(self, sources: Tensor, targets: Tensor) -> Tensor:
-        """Pieces drawn from the model at each teacher-forced position of targets [B, T], for scheduled sampling."""
+        """Pieces sampled from the model at each teacher-forced position of targets [B, T], for scheduled sampling."""
         readout, alpha = self(sources, shifted(targets))
-        rows, drawn = max(1, chunk_rows(self.vocabulary) // len(targets)), []
+        rows, samples = max(1, chunk_rows(self.vocabulary) // len(targets)), []
         for t in range(0, targets.shape[1], rows):
             part = slice(t, t + rows)
             logits = self._logits(readout[:, part], alpha[:, part] if alpha is not None else None, sources)
             p = logits.float().softmax(-1).nan_to_num(1.0)  # the loss will say what NaN means
-            drawn.append(p.flatten(0, 1).multinomial(1).view(p.shape[:2]))
-        return torch.cat(drawn, 1)
+            samples.append(p.flatten(0, 1).multinomial(1).view(p.shape[:2]))
+        return torch.cat(samples, 1)
 
     def _logits(self, readout: Tensor, alpha: Tensor | None, sources: Tensor) -> Tensor:
         """Readouts [B, Q, R] -> [B, Q, V], whose softmax is p; with copying, log p itself."""
@@ -161,13 +161,13 @@ def shifted(targets: Tensor) -> Tensor:
 
 
 def build(options: sections.Model, source_vocabulary: int, target_vocabulary: int, draw: bool = True) -> Model:
-    """Make a model with its first weights; the one place that reads the model's configuration.
+    """Make a model with its initial weights; the one place that reads the model's configuration.
 
     Args:
-        options: the `[model]` section, as `config.load` has found it consistent.
+        options: the `[model]` section, which `config.rules` has checked.
         source_vocabulary: number of source pieces.
         target_vocabulary: number of target pieces.
-        draw: draw the first weights, which takes long for large models; False where weights are loaded over them.
+        draw: draw the initial weights, which takes long for large models; False where others replace them.
     """
     o, size = options, shapes(options)
     encoder = Encoder(

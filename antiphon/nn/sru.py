@@ -1,4 +1,4 @@
-"""A light recurrent layer: every matrix product reads x alone, so it runs once for a whole sequence.
+"""The simple recurrent unit, SRU: every matrix product reads x alone, so it runs once for a whole sequence.
 
 Shapes: B sequences, T positions, I input size, H units. u is [B, T, 3 H]: the candidate, the forget gate and the reset
 gate before their functions. The state is (h, c), each [B, H].
@@ -36,7 +36,7 @@ class SRU(nn.Module):
         return zero, zero
 
     def forward(self, x: Tensor, state: State, mask: Tensor | None = None) -> tuple[Tensor, State]:
-        """Read a whole sequence; see `recurrent.Recurrent.forward`."""
+        """Read a whole sequence; see `layers.Recurrent.forward`."""
         u = F.linear(x, self.weight_ih, self.bias_ih)  # [B, T, 3 H]
         h, c = scan(u, self.v, state[1].to(self.v.dtype), mask)
         return h, (last_real(h, mask), c)

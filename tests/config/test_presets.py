@@ -1,4 +1,4 @@
-"""The presets against the papers' own tables: sizes, first weights, schedule, search; and each of them learns."""
+"""The presets against the papers' own tables: sizes, initial weights, schedule, search; and each of them learns."""
 
 import math
 from typing import Any
@@ -201,7 +201,7 @@ def test_our_own_grow_with_the_data() -> None:
     assert tiny.model.dropout_recurrent > small.model.dropout_recurrent > base.model.dropout_recurrent
 
 
-def test_fast_is_light() -> None:
+def test_fast_has_no_recurrent_matrices() -> None:
     model = full("fast")
     assert not any("weight_hh" in name for name in shapes(model))  # no matrix waits for a step
     assert round(parameters(model) / 1e5) == 23

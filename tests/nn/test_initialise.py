@@ -133,7 +133,7 @@ def test_forget_gates_begin_open(scheme: str, opened: float) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "opened"), [("default", 1.0), ("keras", 1.0), ("bahdanau2015", 0.0)])
-def test_the_light_cell_begins_as_the_others(scheme: str, opened: float) -> None:
+def test_the_sru_begins_as_the_others(scheme: str, opened: float) -> None:
     layers = [m for m in made(scheme, cell="sru").modules() if isinstance(m, SRU)]
     assert len(layers) == 3
     for layer in layers:

@@ -1,4 +1,4 @@
-"""A whole target through a decoder whose recurrence sees the attention, with a backward pass written by hand.
+"""A whole target through a decoder whose recurrence reads the context, with a backward pass written by hand.
 
 The plain twin is `StepwiseDecoder.step`, one position after the other. Here only what depends on the step before is
 done step by step: the share of the embeddings in the gates, and in Bahdanau's order the readouts, are made for all
@@ -167,9 +167,9 @@ class _Tape:
 
     def query(self, t: int) -> Tensor:
         """What attention compares with the keys at step t [B, A]."""
-        return self.queries[t] if self.W_a is not None else self.looking(t)
+        return self.queries[t] if self.W_a is not None else self.attending_state(t)
 
-    def looking(self, t: int) -> Tensor:
+    def attending_state(self, t: int) -> Tensor:
         """The state that attends at step t [B, D]."""
         return self.joined[t][:, : self.size] if self.spec.feeding else self.state(-1, t)
 
@@ -220,8 +220,8 @@ class _RecurrentAttention(torch.autograd.Function):
             d_s = d_s + d_cells
         d_W_a = d_v = d_W_c = d_b = None
         if tape.W_a is not None:
-            looking = tape.joined[:, :, : tape.size] if tape.spec.feeding else tape.inputs[-1][:-1, :, -tape.size :]
-            d_W_a = (back.d_queries.flatten(0, 1).T @ looking.flatten(0, 1)).to(real)
+            states = tape.joined[:, :, : tape.size] if tape.spec.feeding else tape.inputs[-1][:-1, :, -tape.size :]
+            d_W_a = (back.d_queries.flatten(0, 1).T @ states.flatten(0, 1)).to(real)
         if tape.v_a is not None:
             d_v = back.d_v.sum(0)
         if tape.W_c is not None:
@@ -263,7 +263,7 @@ def _tape(spec: _Spec, given: _Given) -> _Tape:
 def _attend(tape: _Tape, t: int, c: Tensor) -> None:
     """Write c_t and alpha_t."""
     if tape.W_a is not None:
-        torch.mm(tape.looking(t), tape.W_a.T, out=tape.queries[t])
+        torch.mm(tape.attending_state(t), tape.W_a.T, out=tape.queries[t])
     attend_forward(tape.query(t), tape.keys, tape.v_a, tape.spec.scale, tape.h, tape.mask, tape.alpha[t], c)
 
 
@@ -288,7 +288,7 @@ class _Gradients:
         T, B, S = tape.alpha.shape
         D, M, A = tape.size, tape.h.shape[2], tape.keys.shape[2]
         new = tape.inputs[0].new_empty
-        self.given_s, self.given_c, self.given_readouts = d_s, d_c, d_readouts
+        self.output_d_s, self.output_d_c, self.output_d_readouts = d_s, d_c, d_readouts
         self.d_gates = [new(T, B, 4 * D) for _ in tape.W]
         self.d_inputs = [new(B, w.shape[1]) for w in tape.W]
         self.d_inputs[0].zero_()
@@ -304,23 +304,23 @@ class _Gradients:
     def step(self, t: int) -> None:
         tape = self.tape
         if tape.spec.feeding:
-            self.carry[-1] = self.carry[-1] + self.given_s[t + 1]
+            self.carry[-1] = self.carry[-1] + self.output_d_s[t + 1]
             self.layers(t, self.fed(t))
         else:
-            self.layers(t, self.given_s[t + 1])
+            self.layers(t, self.output_d_s[t + 1])
         if t == 0:
-            self.carry[-1] = self.carry[-1] + self.given_s[0]
+            self.carry[-1] = self.carry[-1] + self.output_d_s[0]
         if tape.spec.feeding:
             return
         M = tape.h.shape[2]
-        torch.add(self.given_c[t], self.d_inputs[0][:, :M], out=self.d_c[t])
+        torch.add(self.output_d_c[t], self.d_inputs[0][:, :M], out=self.d_c[t])
         self.carry[-1] = self.carry[-1] + self.attended(t)
 
     def fed(self, t: int) -> Tensor:
         """Input feeding: through r_t = tanh(W_c [s_t; c_t]) and the attention to the gradient of s_t [B, D]."""
         tape, r = self.tape, self.tape.readouts[t]
         assert tape.W_c is not None
-        d_r = self.given_readouts[t] + self.d_inputs[0][:, : r.shape[1]]
+        d_r = self.output_d_readouts[t] + self.d_inputs[0][:, : r.shape[1]]
         torch.mul(d_r, 1 - r * r, out=self.d_readouts[t])
         torch.mm(self.d_readouts[t], tape.W_c, out=self.d_joined[t])
         return self.d_joined[t][:, : tape.size] + self.attended(t)

@@ -1,4 +1,4 @@
-// Element-wise loops of training, each merged into one pass; native.py builds this file and kernels.py calls it.
+// Element-wise loops of training, each merged into one pass; native.py builds this file and calls it.
 //
 // Real is the type of the arithmetic and of sums; Low is the type in which matrix products come and go (bfloat16, or
 // Real itself). Matrices are row by row; where a row stride is named, rows may lie apart. Shapes: B rows, H units,
@@ -77,7 +77,7 @@ inline float exp_(float x) {  // 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]
 inline double exp_(double x) { return std::exp(x); }
 
 template <class Real>
-inline Real sigmoid(Real x) {  // exactly 0 and 1 far out, where padding holds a state (see recurrent.py)
+inline Real sigmoid(Real x) {  // exactly 0 and 1 far out, where padding holds a state (see layers.py)
     Real y = Real(0.5) + Real(0.5) * tanh_(Real(0.5) * x);
     return x > 40 ? Real(1) : (x < -40 ? Real(0) : y);
 }

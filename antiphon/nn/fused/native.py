@@ -62,8 +62,8 @@ def call(name: str, low: torch.dtype, work: int, *arguments: Tensor | int | floa
         *arguments: its arguments but the number of threads; tensors must be laid out as it expects.
     """
     threads = max(1, min(torch.get_num_threads(), work // GRAIN))
-    given = (x.data_ptr() if isinstance(x, Tensor) else x for x in arguments)
-    _function(name, low)(*given, threads)
+    plain = (x.data_ptr() if isinstance(x, Tensor) else x for x in arguments)
+    _function(name, low)(*plain, threads)
 
 
 @functools.cache

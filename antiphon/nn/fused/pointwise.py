@@ -4,7 +4,7 @@ Results are written into tensors that the caller gives, because they are places 
 Products come and go in one type (`low`: bfloat16, or the weights' own); arithmetic and sums are in the weights' type.
 
 Shapes: B rows, H units, S source pieces, A size of a key, M size of an encoder state. Gates are [B, 4 H]: i, f, g, o of
-the LSTM; r, z, n and the state's share of n of the GRU (so that one product serves both; see `recurrent`).
+the LSTM; r, z, n and the state's share of n of the GRU (so that one product serves both; see `layers`).
 """
 
 import torch
