@@ -1,7 +1,7 @@
 """The decoder: from the encoder's memory and the pieces so far to the vector that the output layer reads.
 
-Decoders come in two orders. In `ParallelDecoder` the recurrence never reads the context, so a whole target runs in one
-call; in `StepwiseDecoder` each state depends on what was attended to before it, so a target runs step by step. Both
+Decoders come in two orders. In `ParallelDecoder` the recurrence never reads the attention, so a whole target runs in
+one call; in `StepwiseDecoder` each state depends on what was attended to before it, so a target runs step by step. Both
 decode hypotheses by the same `step`, which is pure: same inputs, same outputs, nothing kept on the module.
 
 Shapes: B sentences, S source pieces, T target positions, K hypotheses a sentence, E embedding, D decoder state,
@@ -131,13 +131,13 @@ class Stack(nn.Module):
 
 
 class ParallelDecoder(nn.Module):
-    """Decoders whose recurrence never reads the context: a whole target in one call.
+    """Decoders whose recurrence never reads the attention: a whole target in one call.
 
     Without attention: s_t = f(y_{t-1}, s_{t-1}) (Sutskever 2014), or s_t = f(y_{t-1}, s_{t-1}, c) with the source's
     vector c at every step and in the readout (Cho 2014, section 2.2). With attention: s_t = f(y_{t-1}, s_{t-1}), then
     c_t = attend(s_t) for all t together (Luong 2015 without input feeding; TensorFlow's tutorial). With layers above
     the attention, those read [s_t; c_t] (as the upper layers of Wu 2016 and Chen 2018 do), so the recurrence knows
-    what was attended to and yet no step waits for another.
+    what was attended to, and yet all positions are attended at once.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class ParallelDecoder(nn.Module):
 
 
 class StepwiseDecoder(nn.Module):
-    """Decoders whose recurrence reads the context.
+    """Decoders whose recurrence reads the attention.
 
     Bahdanau (2015, A.2.2): c_t = attend(s_{t-1}), then s_t = f(y_{t-1}, s_{t-1}, c_t); a maxout readout takes s_{t-1},
     as there, any other s_t. Input feeding (Luong 2015, section 3.3): s_t = f([y_{t-1}; r_{t-1}], s_{t-1}), then

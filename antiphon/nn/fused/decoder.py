@@ -1,4 +1,4 @@
-"""A whole target through a decoder whose recurrence reads the context, with a backward pass written by hand.
+"""A whole target through a decoder whose recurrence reads the attention, with a backward pass written by hand.
 
 The plain twin is `StepwiseDecoder.step`, one position after the other. Here only what depends on the step before is
 done step by step: the share of the embeddings in the gates, and in Bahdanau's order the readouts, are made for all
