@@ -19,7 +19,7 @@ demo: $(VENV)/installed ## set up .venv, train a model that translates dates, sc
 	@echo "In a new shell, first: . $(BIN)/activate"
 
 test: $(VENV)/installed-dev ## set up .venv and run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-runtime: $(VENV)/installed-dev ## install the runtime, without PyTorch, in a new environment, and test it there
 	ANTIPHON_RUNTIME=1 $(BIN)/python -m pytest -n 0 -s tests/test_runtime.py

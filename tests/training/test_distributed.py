@@ -111,7 +111,7 @@ def train(out: Path, *arguments: object, **sets: str) -> subprocess.CompletedPro
 
 
 def test_the_first_process_alone_claims_the_folder_and_chooses_the_preset(tmp_path: Path) -> None:
-    for number in range(3):  # whichever process is the faster
+    for number in range(2):  # whichever process is the faster
         out = tmp_path / f"model {number}"
         done = train(out)
         assert done.returncode == 0, done.stderr
@@ -131,7 +131,6 @@ def test_a_refusal_is_reported_once(tmp_path: Path) -> None:
     assert train(out).returncode == 0
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     refused(train(out, **{"train.clip": "5.0"}), "train.clip was 1.0, now 5.0")
-    refused(train(out, **{"text.kind": "char"}), 'text.kind was "word"')
     refused(train(out, **{"model.embeding": "8"}), "unknown option model.embeding")
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     foreign = tmp_path / "thesis"
