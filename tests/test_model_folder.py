@@ -169,7 +169,10 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "not utf-8": (write("config.json", b'"\xff"'), r"config\.json: damaged, not JSON"),
     "a list": (write("config.json", b"[]"), r"config\.json: not written by Antiphon"),
     "transformers": (write("config.json", b'{"model_type": "bart"}'), "model of Hugging Face transformers, which"),
-    "newer": (lambda p: changed(p, version=2, antiphon="9.1"), r"version 2 .* written by Antiphon 9\.1; .* install a newer"),
+    "newer": (
+        lambda p: changed(p, version=2, antiphon="9.1"),
+        r"version 2 .* written by Antiphon 9\.1; .* install a newer",
+    ),
     "unknown option": (option("model", cel="lstm"), r"config\.json: unknown option model\.cel; did you mean 'cell'"),
     "bad value": (option("model", embedding="wide"), r"config\.json: model\.embedding = 'wide'"),
     "no configuration": (lambda p: changed(p, config=None), r"config\.json: not a configuration"),

@@ -61,7 +61,7 @@ def test_short_pieces_stand_upright_and_words_are_slanted() -> None:
     assert turned(["▁the", "▁a", "▁child"]) == [50, 50, 50]
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 200), (300, 700)])
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 200), (150, 300)])
 def test_attention_of_any_size_fits(tmp_path: Path, rows: int, columns: int) -> None:
     alpha = np.full((rows, columns), 1 / columns)
     plots.attention(tmp_path / "a.png", ["x"] * columns, ["y"] * rows, alpha)

@@ -110,12 +110,20 @@ def train(out: Path, *arguments: object, **sets: str) -> subprocess.CompletedPro
     return torchrun("-m", "antiphon.cli", "train", *map(str, words))
 
 
-def test_the_first_process_alone_claims_the_folder_and_chooses_the_preset(tmp_path: Path) -> None:
-    for number in range(2):  # whichever process is the faster
-        out = tmp_path / f"model {number}"
+@pytest.fixture(scope="module")
+def without_preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two trainings by two processes, whichever of them was the faster."""
+    folder = tmp_path_factory.mktemp("without preset")
+    for number in range(2):
+        out = folder / f"model {number}"
         done = train(out)
         assert done.returncode == 0, done.stderr
         assert done.stderr.count("preset tiny, chosen for 120 training pairs") == 1, done.stderr
+    return folder
+
+
+def test_the_first_process_alone_claims_the_folder_and_chooses_the_preset(without_preset: Path) -> None:
+    for out in without_preset.glob("model *"):
         assert json.loads((out / "config.json").read_text("utf-8"))["config"]["preset"] == "tiny"
 
 
@@ -126,9 +134,8 @@ def refused(done: subprocess.CompletedProcess[str], message: str) -> None:
     assert "antiphon/" not in done.stderr.replace(ours[0], "") and done.stderr.count("exitcode  : 2") == 1, done.stderr
 
 
-def test_a_refusal_is_reported_once(tmp_path: Path) -> None:
-    out = tmp_path / "model"
-    assert train(out).returncode == 0
+def test_a_refusal_is_reported_once(without_preset: Path, tmp_path: Path) -> None:
+    out = without_preset / "model 0"
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     refused(train(out, **{"train.clip": "5.0"}), "train.clip was 1.0, now 5.0")
     refused(train(out, **{"model.embeding": "8"}), "unknown option model.embeding")
