@@ -116,7 +116,7 @@ Sample = Annotated[
 Mbr = Annotated[
     int | None,
     typer.Option(
-        help="Minimum Bayes risk: sample so many outputs and choose the one most like the others.",
+        help="Minimum Bayes risk: sample this many outputs and choose the one most like the others.",
         rich_help_panel=SAMPLING,
     ),
 ]
@@ -309,6 +309,5 @@ def _search_flag(name: str, option: Option) -> Any:
     """The flag of a search option: None where it is not given."""
     panel = SAMPLING if name in SAMPLING_ONLY else SEARCH
     meaning = option.meaning.removeprefix("sampling: ")
-    choices = f": {', '.join(option.choices)}" if option.choices else ""
-    text = f"{meaning[0].upper()}{meaning[1:]}{choices}."
+    text = f"{meaning[0].upper()}{meaning[1:]}."
     return Annotated[option.kind | None, typer.Option(f"--{name.replace('_', '-')}", help=text, rich_help_panel=panel)]

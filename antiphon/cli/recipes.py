@@ -32,7 +32,7 @@ def run(
     sets: flags.Sets = None,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Fetch a recipe's corpus, train, score, and write results.json. The same command goes on where it was stopped.
+    """Fetch a recipe's corpus, train, score, and write results.json. The same command resumes a run that was stopped.
 
     The corpus is taken from the folder that ANTIPHON_DATA names, else from its official address. With --set or --only
     the results are those of an experiment or of a part, and are written to the output folder alone.

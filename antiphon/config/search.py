@@ -32,15 +32,17 @@ class Search:
     """How outputs are searched for, unless a call says otherwise."""
 
     beam: Annotated[int, Ge(1), "hypotheses kept at each step; 1: greedy search"] = 5
-    length_penalty: Annotated[LengthPenalty, "what a hypothesis's log-probability is divided by"] = "average"
-    alpha: Annotated[
-        float, Ge(0), "strength of the length penalty: exponent of the length, or of (5 + length) / 6 with gnmt"
-    ] = 1.0
+    length_penalty: Annotated[
+        LengthPenalty,
+        "what a hypothesis's log-probability is divided by: 1 (none), length ** alpha (average) or "
+        "((5 + length) / 6) ** alpha (gnmt)",
+    ] = "average"
+    alpha: Annotated[float, Ge(0), "strength of the length penalty, its exponent"] = 1.0
     coverage_penalty: Annotated[
         float, Ge(0), "weight of the coverage penalty (beta of Wu 2016, eq. 14); 0: none; needs attention"
     ] = 0.0
     min_length: Annotated[int, Ge(0), "fewest pieces of an output"] = 0
-    max_length: Annotated[int, Ge(0), "most pieces of an output; 0: twice the source's length and 20"] = 0
+    max_length: Annotated[int, Ge(0), "most pieces of an output; 0: twice the source's length plus 20"] = 0
     block_ngrams: Annotated[int, Ge(0), "never write an n-gram of this size twice; 0: allow"] = 0
 
 
@@ -52,7 +54,7 @@ class SearchOptions(Search):
         UserError: a value has the wrong type or is out of its range, or two values contradict each other.
     """
 
-    nbest: Annotated[int, Ge(1), "outputs for each text, the best of the beam or so many samples"] = 1
+    nbest: Annotated[int, Ge(1), "number of outputs for each text: the best of the beam, or samples"] = 1
     no_unk: Annotated[bool, "never write an unknown word"] = False
     groups: Annotated[int, Ge(1), "groups of diverse beam search, among which the beam is divided; 1: one beam"] = 1
     diversity: Annotated[
@@ -60,8 +62,12 @@ class SearchOptions(Search):
     ] = 0.5
     temperature: Annotated[float, Gt(0), "sampling: log-probabilities are divided by it"] = 1.0
     top_k: Annotated[int, Ge(0), "sampling: only from the k most probable pieces; 0: from all"] = 0
-    top_p: Annotated[float, Gt(0), Le(1), "sampling: only from the fewest pieces that reach this probability"] = 1.0
-    min_p: Annotated[float, Ge(0), Le(1), "sampling: only from pieces this times as probable as the best"] = 0.0
+    top_p: Annotated[
+        float, Gt(0), Le(1), "sampling: only from the fewest most probable pieces that reach this probability together"
+    ] = 1.0
+    min_p: Annotated[
+        float, Ge(0), Le(1), "sampling: only from pieces at least this fraction as probable as the best"
+    ] = 0.0
     seed: Annotated[int, Ge(0), "random seed for sampling"] = 1
 
     def __post_init__(self) -> None:
