@@ -9,6 +9,7 @@ import pytest
 import torch.distributed as dist
 from tasks import last_checkpoint, log, options, run, same, weights, write_pairs
 
+import antiphon
 from antiphon.config.sections import Config
 from antiphon.errors import UserError
 from antiphon.training import loop
@@ -127,21 +128,19 @@ def test_the_first_process_alone_claims_the_folder_and_chooses_the_preset(withou
         assert json.loads((out / "config.json").read_text("utf-8"))["config"]["preset"] == "tiny"
 
 
+PACKAGE = Path(antiphon.__file__).parent
+
+
 def refused(done: subprocess.CompletedProcess[str], message: str) -> None:
     """One process has said why, in one line and with status 2; what else there is comes from torchrun."""
     ours = [line for line in done.stderr.splitlines() if line.startswith("antiphon: ")]
     assert done.returncode != 0 and len(ours) == 1 and message in ours[0], done.stderr
-    assert "antiphon/" not in done.stderr.replace(ours[0], "") and done.stderr.count("exitcode  : 2") == 1, done.stderr
+    assert f'File "{PACKAGE}' not in done.stderr and done.stderr.count("exitcode  : 2") == 1, done.stderr
 
 
-def test_a_refusal_is_reported_once(without_preset: Path, tmp_path: Path) -> None:
+def test_a_refusal_is_reported_once(without_preset: Path) -> None:
     out = without_preset / "model 0"
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     refused(train(out, **{"train.clip": "5.0"}), "train.clip was 1.0, now 5.0")
     refused(train(out, **{"model.embeding": "8"}), "unknown option model.embeding")
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
-    foreign = tmp_path / "thesis"
-    foreign.mkdir()
-    (foreign / "chapter.tex").write_text("x", encoding="utf-8")
-    refused(train(foreign), "is not empty and holds no training")
-    assert [path.name for path in foreign.iterdir()] == ["chapter.tex"]
