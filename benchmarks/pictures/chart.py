@@ -22,6 +22,7 @@ ROWS: dict[str, list[str]] = {
     ],
 }
 ROWS["greedy"] = ROWS["beam"]
+TRAINING = ("train-small", "bleu")  # rows whose labels name the precision
 
 ENGLISH = {
     "train-small": "Training, the same network for all",
@@ -38,6 +39,7 @@ ENGLISH = {
     "torch": "PyTorch",
     "onnx-int8, shortlist": "int8 + shortlist",
     "CTranslate2 int8, Transformer tiny": "CTranslate2, tiny\nTransformer, int8",
+    "comma": ", ",
     "title": "Antiphon beside other toolkits on a processor",
     "machine": "{processor}, {threads} threads, {instructions}; medians, whiskers from the least to the most; {date}",
 }
@@ -55,6 +57,7 @@ CHINESE = ENGLISH | {
     "preset fast": "预设 fast",
     "onnx-int8, shortlist": "int8 + 候选词表",
     "CTranslate2 int8, Transformer tiny": "CTranslate2，\n微型 Transformer，int8",
+    "comma": "，",
     "title": "Antiphon 与其他工具在处理器上的比较",
     "machine": "{processor}，{threads} 线程，{instructions}；中位数，须线为最小值至最大值；{date}",
 }
@@ -83,7 +86,10 @@ def draw(results: Mapping[str, Any], words: Mapping[str, str], path: Path) -> No
         for axes, key in zip(figure.subplots(2, 2, height_ratios=(5, 6)).flat, ROWS, strict=True):
             row = results["rows"][key]
             names = ROWS[key] or [name for name, cell in row["cells"].items() if cell["values"]]
-            panel(axes, row | {"goals": []}, {name: _name(name, words) for name in names})
+            labels = {name: _name(name, words) for name in names}
+            if key in TRAINING:
+                labels = {n: _trained(label, row["cells"][n]["precision"], sets, words) for n, label in labels.items()}
+            panel(axes, row | {"goals": []}, labels)
             axes.set_title(words[key], fontsize=11.5)
             axes.set_xlabel(words[row["unit"]])
         figure.suptitle(words["title"], fontsize=14)
@@ -97,5 +103,11 @@ def _name(system: str, words: Mapping[str, str]) -> str:
     if system in words:
         return words[system]
     first, *parts = system.split(", ", 2)
-    comma = words["Antiphon float32"].removeprefix("Antiphon").removesuffix("float32")
-    return comma.join([first, *(words.get(part, part) for part in parts)])
+    return words["comma"].join([first, *(words.get(part, part) for part in parts)])
+
+
+def _trained(label: str, precision: str, instructions: str, words: Mapping[str, str]) -> str:
+    """A label with the precision of the training; `auto` is bfloat16 where a processor has instructions for it."""
+    if precision == "auto":
+        precision = "bfloat16" if instructions else "float32"
+    return label if precision in label else label + words["comma"] + precision
