@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 WIDTH, HEIGHT = 480, 1004
 SANS = "DejaVu Sans, Verdana, Helvetica, Arial, Noto Sans CJK SC, PingFang SC, Microsoft YaHei, sans-serif"
+MONO = "DejaVu Sans Mono, Menlo, Consolas, monospace"
 SERIF = "DejaVu Serif, Georgia, Times New Roman, serif"
 GREY, DARK = "#666666", "#222222"
 ENCODER, CONTEXT, DECODER, OUTPUT = "#dbe9f6", "#fdebc8", "#dff0e0", "#ffffff"
@@ -27,30 +28,30 @@ class Words(NamedTuple):
     encoder: str
     source: str
     weights: str
-    either: str
+    brackets: str
 
 
 ENGLISH = Words(
-    "Without attention: one vector for all",
-    "With attention: a context for each output",
+    "Without attention",
+    "With attention",
     "target",
     "decoder",
     "context",
     "encoder",
     "source",
     "attention weights",
-    "or",
+    " ()",
 )
 CHINESE = Words(
-    "无注意力：所有输出共用一个向量",
-    "有注意力：每个输出各有一个上下文",
+    "无注意力",
+    "有注意力",
     "目标",
     "解码器",
     "上下文",
     "编码器",
     "源文本",
     "注意力权重",
-    "或",
+    "（）",
 )
 
 
@@ -77,37 +78,47 @@ def svg(words: Words) -> str:
 
 
 def _without(words: Words, top: int) -> list[str]:
-    """The last state h_S becomes one vector c, which every step of the decoder uses."""
+    """The decoder `context`: the last state h_S becomes one vector c, which every step of the decoder uses."""
     middle = X[1]
     return [
-        _title(words.without, top),
+        _title(words.without, "context", words, top),
         *_rows(words, top),
         *_encoder(top, both=False),
         *_decoder(top, (("1", X[0]), ("2", X[1]), ("T", X[2]))),
         _arrow((X[2], top + Y_ENCODER - 22), (middle + 26, top + Y_CONTEXT + 8)),
         *(_arrow((middle, top + Y_CONTEXT - 20), (x, top + Y_DECODER + 23)) for x in X),
         _box(middle, top + Y_CONTEXT, "c", "", CONTEXT, round_=True),
-        _formula([("c", ""), (" = ", ""), ("h", "S"), (f"  {words.either}  tanh(V", ""), ("h", "S"), (")", "")], top),
+        _formula(
+            [("c", ""), (" = tanh(", ""), ("V", ""), (" ", ""), ("h", "S"), (" + ", ""), ("b", ""), (")", "")], top
+        ),
     ]
 
 
 def _with(words: Words, top: int) -> list[str]:
-    """Every state h_i reaches the context c_t, weighted by alpha_ti; c_t is computed anew for every output."""
+    """The decoder `bahdanau`: every h_i reaches the context c_t, weighted by alpha_ti, which reads s_{t-1} too."""
     before, now = 190, 327
     widths = (1.2, 4.0, 1.8)
     lines = [
         _arrow((x, top + Y_ENCODER - 22), (now, top + Y_CONTEXT + 22), width=width)
         for x, width in zip(X, widths, strict=True)
     ]
-    middles = ((x + 0.42 * (now - x), top + Y_ENCODER - 22 - 0.42 * 72) for x in X)
-    labels = [_label(x, y, f"t{i}") for (x, y), i in zip(middles, ("1", "2", "S"), strict=True)]
+    y = top + Y_ENCODER - 22 - 0.42 * 72
+    middles = [x + 0.42 * (now - x) for x in X]
+    labels = [_label(x, y, f"t{i}") for x, i in zip(middles, ("1", "2", "S"), strict=True)]
+    left, right = middles[0] - 21, middles[-1] + 21
+    around = (
+        f'<rect x="{left:g}" y="{y - 16:g}" width="{right - left:g}" height="32" rx="8" fill="none" '
+        f'stroke="{GREY}" stroke-dasharray="2 3"/>'
+    )
     return [
-        _title(words.with_, top),
+        _title(words.with_, "bahdanau", words, top),
         *_rows(words, top),
         *_encoder(top, both=True),
         *_decoder(top, (("t−1", before), ("t", now)), around=True),
+        around,
         *lines,
         *labels,
+        _arrow((before, top + Y_DECODER + 22), (middles[0] - 8, y - 16)),
         _arrow((now, top + Y_CONTEXT - 20), (now, top + Y_DECODER + 23)),
         _box(now, top + Y_CONTEXT, "c", "t", CONTEXT, round_=True),
         _text(24, top + Y_CONTEXT + 54, words.weights, 13, GREY, lines=True),
@@ -159,8 +170,13 @@ def _decoder(top: int, steps: Sequence[tuple[str, int]], around: bool = False) -
     return [*parts, _dots(DOTS, top + Y_OUTPUT)]
 
 
-def _title(words: str, top: int) -> str:
-    return f'<text x="{WIDTH / 2:g}" y="{top + 34}" font-size="18" text-anchor="middle">{words}</text>'
+def _title(title: str, decoder: str, words: Words, top: int) -> str:
+    """What a panel shows, and the option `decoder` that makes it."""
+    left, right = words.brackets[:-1], words.brackets[-1]
+    name = f'<tspan font-family="{MONO}">{decoder}</tspan>'
+    return (
+        f'<text x="{WIDTH / 2:g}" y="{top + 34}" font-size="18" text-anchor="middle">{title}{left}{name}{right}</text>'
+    )
 
 
 def _text(x: float, y: float, words: str, size: int, colour: str, lines: bool = False) -> str:
