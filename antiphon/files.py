@@ -121,22 +121,32 @@ def write_all(folder: Path, files: Mapping[str, bytes], last: str, stale: Sequen
 def whole_folder(path: Path) -> Iterator[Path]:
     """Give an empty temporary folder to fill; it takes the place of `path` at the end, if nothing was raised.
 
-    Only then does the old folder go, so that a failure leaves it as it was.
+    The old folder is renamed away before and deleted after, so that a failure leaves it as it was.
 
     Raises:
         UserError: it cannot be written.
     """
-    unfinished = _unfinished(path)
+    unfinished, old = _unfinished(path), path.with_name(f".{path.name}.old")
     with told(path):
         shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed
+        if old.exists() and not path.exists():
+            old.replace(path)
+        shutil.rmtree(old, ignore_errors=True)
         try:
             unfinished.mkdir(parents=True)
             yield unfinished
             for file in filter(Path.is_file, unfinished.rglob("*")):
                 _sync(file)
-            shutil.rmtree(path, ignore_errors=True)
-            unfinished.replace(path)
+            if path.exists():
+                path.replace(old)
+            try:
+                unfinished.replace(path)
+            except OSError:
+                if old.exists():
+                    old.replace(path)
+                raise
             _sync_folder(path.parent)
+            shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
 

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from antiphon import files
 from antiphon.errors import UserError
 from benchmarks import machine, material, picture, shapes, systems, table
 from benchmarks.measure import QUICK, Bench, Effort, write
@@ -93,7 +94,7 @@ def run(options: argparse.Namespace) -> None:
                 fill(bench, row, number, system, results)
                 results["minutes"] = round((time.monotonic() - began) / 60, 1)
                 write(out / "results.json", results)
-                (out / "results.md").write_text(table.render(results), encoding="utf-8", newline="\n")
+                files.write(out / "results.md", table.render(results))
     picture.draw(results, out / "results.png")
     _say(f"{results['minutes']:.0f} minutes; the table is in {out / 'results.md'}")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from antiphon import files
 from antiphon.evaluation import metrics
 from benchmarks import process, shapes
 from benchmarks.material import Material
@@ -216,6 +217,4 @@ def _kept(unit: Unit) -> dict[str, Any]:
 
 def write(path: Path, results: dict[str, Any]) -> None:
     """Write results whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
-    partial.replace(path)
+    files.write(path, json.dumps(results, indent=1, ensure_ascii=False) + "\n")

@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from antiphon import files
 from antiphon.config import loading
 from antiphon.data import corpus
 from antiphon.evaluation import metrics
@@ -81,7 +82,7 @@ def main() -> None:
     results = {"corpus": CORPUS, "preset": PRESET, "epochs": options.epochs, "processor": processor(), "runs": runs}
     text = json.dumps(results | summary(runs), indent=2)
     if options.out:
-        options.out.write_text(text + "\n", encoding="utf-8")
+        files.write(options.out, text + "\n")
     print(text)
     sys.exit(not summary(runs)["within_noise"])
 

@@ -6,7 +6,7 @@ Modules are imported where they are used, so that help and errors come at once.
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -102,9 +102,8 @@ def check(
     if not (data.train or data.valid or test):
         raise UserError("nothing to check: name a corpus, such as --train pairs.tsv")
     with Reporter() as reporter:
-        if data.train and not _reads_stdin(config):
-            with suppress(UserError):  # the report says what is wrong
-                config = _with_preset(config, load, reporter.without_messages())
+        if data.train and not any(spec.startswith("-") for spec in data.train):
+            config = _with_preset(config, load, reporter.without_messages())
         report = check.inspect(
             data.train, data.valid, test or (), data.source, data.target, config,
             lambda done: reporter.show("reading", done, None) if reporter.moving else None,

@@ -17,7 +17,7 @@ import typer
 from antiphon.cli import flags
 from antiphon.cli.output import draw, evaluation, one_line, result_lines, table, to_json, watched
 from antiphon.cli.program import command
-from antiphon.config.search import SAMPLING_ONLY
+from antiphon.config.search import OPTIONS, SAMPLING_ONLY, Search, SearchOptions, declared
 from antiphon.errors import UserError
 from antiphon.files import whole_text
 
@@ -30,10 +30,7 @@ if TYPE_CHECKING:
 CHUNK = 1024  # pairs scored at a time
 
 
-SEARCH = (
-    "beam", "length_penalty", "alpha", "coverage_penalty", "min_length", "max_length", "block_ngrams", "no_unk",
-)  # fmt: skip
-ALL = ("nbest", *SEARCH, "groups", "diversity", *SAMPLING_ONLY)
+SEARCH = (*declared(Search), "no_unk")  # options of a search for one output
 
 Load = Callable[[Path], "Seq2Seq"]
 
@@ -62,7 +59,7 @@ def _loader(values: dict[str, Any]) -> Load:
 
 
 @command
-@flags.search(*ALL)
+@flags.search(*OPTIONS)
 @flags.loading(_loader)
 def generate(
     model: flags.Model,
@@ -213,10 +210,10 @@ def evaluate(
     """
     if (model is None) == (hypotheses is None):
         raise UserError("name either a model folder, or with --hypotheses a file of outputs")
-    if model is not None:
+    if model is not None and not model.is_dir():  # reported before missing test pairs
         from antiphon import model_folder
 
-        model_folder.load(model)  # a folder that is none is reported first
+        model_folder.load(model)
     if not data and (model or not references):
         raise UserError("no test pairs: name them with --data, such as --data test.tsv or --data test.en,test.de")
     if by_length and not data:
@@ -308,6 +305,7 @@ def rerank(
 
     texts = list(corpus.read_lines(sources))
     entries = reranking.entries(corpus.read_lines(nbest_list), str(nbest_list))
+    SearchOptions.over(Search(), search)
     nbest = search.pop("nbest", None)
     scorer = reranking.of_model(load(model), reverse, **search)
     for number, ranked in enumerate(reranking.rerank(texts, entries, [scorer], [1 - weight, weight]), start=1):

@@ -10,6 +10,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -90,16 +91,26 @@ def prepare(
 def count(data: Data, folder: Path | None = None) -> int:
     """Number of training pairs, read from the corpora unless they are prepared in the folder.
 
-    Standard input needs a folder: it is kept there, as `prepare` does, so that it can be read again.
+    Without a folder, what cannot be read is left out: a training reports it. Standard input needs a folder:
+    it is kept there, as `prepare` does, so that it can be read again.
     """
     if folder is None:
-        return sum(1 for _ in _read(data, "train"))
+        return sum(_readable(spec, data) for spec in data.train)
     state = _read_state(folder)
     if state is not None:
         return int(state["pairs"])
     with told(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return sum(1 for _ in _read(_spooled(folder, data), "train"))
+
+
+def _readable(spec: str, data: Data) -> int:
+    """Number of lines of a corpus up to its end, or to where it cannot be read."""
+    lines = 0
+    with suppress(UserError):
+        for _ in records(spec, data.source, data.target):
+            lines += 1
+    return lines
 
 
 # What was prepared, and what is asked for now

@@ -151,7 +151,8 @@ class OnnxEngine:
     def vectors(self, sources: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Each source as one vector; see `Engine.vectors`."""
         first = self.start(sources).decoder  # state.s.0, state.cell.0, state.s.1, ..
-        names = [name for part in ("s", "cell") for name in first if name.startswith(f"state.{part}.")]
+        parts = dict.fromkeys(name.split(".")[1] for name in first if name.count(".") == 2)  # s, cell
+        names = [name for part in parts for name in first if name.startswith(f"state.{part}.")]
         return np.concatenate([first[name] for name in names], axis=1)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from antiphon import model_folder
+from antiphon.config.kinds import CELLS
 from antiphon.data.batches import pad
 from antiphon.data.tokenizer import BOS, PAD
 from antiphon.decoding.engine import Step
@@ -99,7 +100,7 @@ class TorchEngine:
     def vectors(self, sources: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Each source as one vector; see `Engine.vectors`."""
         decoder = self.start(sources).decoder
-        parts = [decoder[name].flatten(1) for name in ("s", "cell") if name in decoder]
+        parts = [decoder[name].flatten(1) for name in CELLS[self.model.decoder.stack.cell].state]
         return np.asarray(torch.cat(parts, 1).float().cpu().numpy())
 
     def _tensor(self, ids: NDArray[np.int64]) -> Tensor:

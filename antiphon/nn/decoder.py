@@ -124,10 +124,9 @@ class Stack(nn.Module):
     def _parts(self, state: Named) -> State:
         return tuple(state[name] for name in CELLS[self.cell].state)
 
-    @staticmethod
-    def _named(states: list[State], dim: int) -> Named:
+    def _named(self, states: list[State], dim: int) -> Named:
         parts = (torch.stack(part, dim) for part in zip(*states, strict=True))
-        return dict(zip(("s", "cell"), parts, strict=False))
+        return dict(zip(CELLS[self.cell].state, parts, strict=True))
 
 
 class ParallelDecoder(nn.Module):

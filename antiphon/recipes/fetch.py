@@ -14,7 +14,7 @@ from pathlib import Path
 import pooch
 
 from antiphon.errors import UserError
-from antiphon.files import told, whole_path, write
+from antiphon.files import FULL, told, whole_path, write
 from antiphon.recipes.recipe import File
 
 Pack = Callable[[Path, str, Path], None]  # an archive, a path in it, and the file to write
@@ -99,14 +99,25 @@ def _download(name: str, file: File, path: Path, downloads: Path, unpack: Pack) 
             pooch.retrieve(file.url, None, path=downloads, downloader=pooch.HTTPDownloader(timeout=SECONDS))
         )
     except (OSError, ValueError) as e:
+        if isinstance(e, OSError) and e.errno in FULL:
+            raise  # the disk's fault, not the address's
         raise UserError(
             f"{file.url}: cannot be downloaded: {e}; or set {DATA} to a folder that holds the corpus"
         ) from e
+    try:
+        _extract(file, download, path, unpack)
+    except (KeyError, UnicodeDecodeError, *BROKEN) as e:
+        raise UserError(f"{file.url}: no file {file.member or 'of text'} in it: {e}; has it changed?") from e
+    except OSError as e:
+        if e.errno is not None:
+            raise
+        raise UserError(f"{file.url}: damaged: {e}; has the file changed?") from e
+
+
+def _extract(file: File, download: Path, path: Path, unpack: Pack) -> None:
+    """Write a corpus's file from what was downloaded: an archive, a table, or the file itself."""
     if file.member:
-        try:
-            unpack(download, file.member, path)
-        except (KeyError, *BROKEN) as e:
-            raise UserError(f"{file.url}: no file {file.member} in it: {e}; has the archive changed?") from e
+        unpack(download, file.member, path)
     elif file.column:
         columns = [line.split("\t") for line in text(download).split("\n")]
         write(path, "\n".join(c[file.column - 1] if len(c) >= file.column else "" for c in columns))

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from antiphon.files import whole_folder, write
+from antiphon.files import told, whole_folder, write
 from antiphon.progress import Reporter
 from antiphon.recipes.corpora.index import CORPORA
 from antiphon.recipes.fetch import fetch
@@ -31,7 +31,9 @@ def collect(recipe: Recipe, folder: Path, reporter: Reporter) -> dict[str, Path]
     """
     pack = CORPORA[recipe.corpus].pack if recipe.corpus else None
     fetched = {}
-    with tempfile.TemporaryDirectory() as downloads:
+    with told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as downloads:
         for name, file in recipe.files.items():
             reporter.show("fetching", 0, None, name)
             fetched[name] = fetch(name, file, folder, Path(downloads), pack)

@@ -159,7 +159,7 @@ def _check(recipe: Recipe, path: Path) -> None:
             seeds = variant.seeds or recipe.seeds
             if row.ensemble > len(seeds) and (not row.models or variant.name in row.models):
                 raise UserError(
-                    f"{path}: the row '{row.name}' wants an ensemble of {row.ensemble} seeds, and '{variant.name}' has "
+                    f"{path}: the row '{row.name}' needs an ensemble of {row.ensemble} seeds, and '{variant.name}' has "
                     f"{len(seeds)}: name more in seeds, or other models in the row"
                 )
     for picture in recipe.pictures:

@@ -62,7 +62,7 @@ def test_a_recipe_without_models_has_one_of_its_own_name(tmp_path: Path) -> None
             '[[models]]\nname = "b"\nwritten = [{file = "x.jsonl", texts = "t", model = "c", side = "source"}]\n',
             "'c' is to write x.jsonl for 'b', but no model of this name is above it",
         ),
-        ("ensemble = 2", "wants an ensemble of 2 seeds, and 'deep' has 1"),
+        ("ensemble = 2", "needs an ensemble of 2 seeds, and 'deep' has 1"),
     ],
 )
 def test_names_that_lead_nowhere(tmp_path: Path, lines: str, message: str) -> None:
