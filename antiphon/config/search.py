@@ -10,40 +10,72 @@ from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Gt, Le
-
 from antiphon.errors import UserError, near
 
 LengthPenalty = Literal["none", "average", "gnmt"]
 
 
+class AtLeast(NamedTuple):
+    """A value's lower limit."""
+
+    ge: float
+
+    def broken(self, value: float) -> str:
+        """What a value must be, if it is not."""
+        return "" if value >= self.ge else f"{self.ge} or more"
+
+
+class Above(NamedTuple):
+    """What a value must be larger than."""
+
+    gt: float
+
+    def broken(self, value: float) -> str:
+        """What a value must be, if it is not."""
+        return "" if value > self.gt else f"above {self.gt}"
+
+
+class AtMost(NamedTuple):
+    """A value's upper limit."""
+
+    le: float
+
+    def broken(self, value: float) -> str:
+        """What a value must be, if it is not."""
+        return "" if value <= self.le else f"at most {self.le}"
+
+
+Limit = AtLeast | Above | AtMost
+
+
 class Option(NamedTuple):
     """What the declaration of an option says."""
 
+    hint: Any  # its type, as annotated
     kind: type  # bool, int, float or str
     default: Any
     meaning: str
     choices: tuple[str, ...]  # of a str; empty: any
-    limits: tuple[Ge | Gt | Le, ...]
+    limits: tuple[Limit, ...]
 
 
 @dataclass(frozen=True)
 class Search:
     """How outputs are searched for, unless a call says otherwise."""
 
-    beam: Annotated[int, Ge(1), "hypotheses kept at each step; 1: greedy search"] = 5
+    beam: Annotated[int, AtLeast(1), "hypotheses kept at each step; 1: greedy search"] = 5
     length_penalty: Annotated[
         LengthPenalty,
         "what a hypothesis's log-probability is divided by: 1 (none), length ** alpha (average) or "
         "((5 + length) / 6) ** alpha (gnmt)",
     ] = "average"
-    alpha: Annotated[float, Ge(0), "strength of the length penalty, its exponent"] = 1.0
+    alpha: Annotated[float, AtLeast(0), "strength of the length penalty, its exponent"] = 1.0
     coverage_penalty: Annotated[
-        float, Ge(0), "weight of the coverage penalty (beta of Wu 2016, eq. 14); 0: none; needs attention"
+        float, AtLeast(0), "weight of the coverage penalty (beta of Wu 2016, eq. 14); 0: none; needs attention"
     ] = 0.0
-    min_length: Annotated[int, Ge(0), "fewest pieces of an output"] = 0
-    max_length: Annotated[int, Ge(0), "most pieces of an output; 0: twice the source's length plus 20"] = 0
-    block_ngrams: Annotated[int, Ge(0), "never write an n-gram of this size twice; 0: allow"] = 0
+    min_length: Annotated[int, AtLeast(0), "fewest pieces of an output"] = 0
+    max_length: Annotated[int, AtLeast(0), "most pieces of an output; 0: twice the source's length plus 20"] = 0
+    block_ngrams: Annotated[int, AtLeast(0), "never write an n-gram of this size twice; 0: allow"] = 0
 
 
 @dataclass(frozen=True)
@@ -54,21 +86,26 @@ class SearchOptions(Search):
         UserError: a value has the wrong type or is out of its range, or two values contradict each other.
     """
 
-    nbest: Annotated[int, Ge(1), "number of outputs for each text: the best of the beam, or samples"] = 1
+    nbest: Annotated[int, AtLeast(1), "number of outputs for each text: the best of the beam, or samples"] = 1
     no_unk: Annotated[bool, "never write an unknown word"] = False
-    groups: Annotated[int, Ge(1), "groups of diverse beam search, among which the beam is divided; 1: one beam"] = 1
+    groups: Annotated[
+        int, AtLeast(1), "groups of diverse beam search, among which the beam is divided; 1: one beam"
+    ] = 1
     diversity: Annotated[
-        float, Ge(0), "penalty of a piece for each hypothesis of an earlier group that has just added it"
+        float, AtLeast(0), "penalty of a piece for each hypothesis of an earlier group that has just added it"
     ] = 0.5
-    temperature: Annotated[float, Gt(0), "sampling: log-probabilities are divided by it"] = 1.0
-    top_k: Annotated[int, Ge(0), "sampling: only from the k most probable pieces; 0: from all"] = 0
+    temperature: Annotated[float, Above(0), "sampling: log-probabilities are divided by it"] = 1.0
+    top_k: Annotated[int, AtLeast(0), "sampling: only from the k most probable pieces; 0: from all"] = 0
     top_p: Annotated[
-        float, Gt(0), Le(1), "sampling: only from the fewest most probable pieces that reach this probability together"
+        float,
+        Above(0),
+        AtMost(1),
+        "sampling: only from the fewest most probable pieces that reach this probability together",
     ] = 1.0
     min_p: Annotated[
-        float, Ge(0), Le(1), "sampling: only from pieces at least this fraction as probable as the best"
+        float, AtLeast(0), AtMost(1), "sampling: only from pieces at least this fraction as probable as the best"
     ] = 0.0
-    seed: Annotated[int, Ge(0), "random seed for sampling"] = 1
+    seed: Annotated[int, AtLeast(0), "random seed for sampling"] = 1
 
     def __post_init__(self) -> None:
         for name, option in OPTIONS.items():
@@ -103,19 +140,14 @@ SAMPLING_ONLY = ("temperature", "top_k", "top_p", "min_p", "seed")  # options of
 
 def declared(kind: type[Search]) -> dict[str, Option]:
     """The options that a class declares, by name and in their order."""
-    return {name: _option(default, *get_args(hint)) for name, hint, default in hinted(kind)}
-
-
-def hinted(kind: type[Search]) -> list[tuple[str, Any, Any]]:
-    """Name, annotation and default of each option."""
     hints = get_type_hints(kind, include_extras=True)
-    return [(field.name, hints[field.name], field.default) for field in fields(kind)]
+    return {field.name: _option(field.default, *get_args(hints[field.name])) for field in fields(kind)}
 
 
 def _option(default: Any, hint: Any, *metadata: Any) -> Option:
     choices = get_args(hint) if get_origin(hint) is Literal else ()
-    limits = tuple(one for one in metadata if isinstance(one, Ge | Gt | Le))
-    return Option(str if choices else hint, default, metadata[-1], choices, limits)
+    limits = tuple(one for one in metadata if isinstance(one, Limit))
+    return Option(hint, str if choices else hint, default, metadata[-1], choices, limits)
 
 
 def _check(name: str, value: Any, option: Option) -> None:
@@ -129,20 +161,8 @@ def _check(name: str, value: Any, option: Option) -> None:
     if option.kind is float and not math.isfinite(value):
         raise UserError(f"{name} = {value}: must be a finite number")
     for limit in option.limits:
-        words, holds = _limit(limit, value)
-        if not holds:
+        if words := limit.broken(value):
             raise UserError(f"{name} = {value}: must be {words}")
-
-
-def _limit(limit: Ge | Gt | Le, value: Any) -> tuple[str, bool]:
-    """A limit in words, and whether a value keeps it."""
-    match limit:
-        case Ge(ge=least):
-            return f"{least} or more", bool(value >= least)
-        case Gt(gt=least):
-            return f"above {least}", bool(value > least)
-        case Le(le=most):
-            return f"at most {most}", bool(value <= most)
 
 
 OPTIONS = declared(SearchOptions)  # every option by name

@@ -239,10 +239,10 @@ class Train(Section):
 
 def derived(declaration: type[search.Search], name: str) -> Any:
     """A section with the options that a class of `config.search` declares."""
-    meanings = {key: one.meaning for key, one in search.declared(declaration).items()}
-    fields: dict[str, Any] = {
-        key: (hint, option(default, meanings[key])) for key, hint, default in search.hinted(declaration)
-    }
+    fields: dict[str, Any] = {}
+    for key, o in search.declared(declaration).items():
+        limits = {name: value for limit in o.limits for name, value in limit._asdict().items()}  # ge, gt, le
+        fields[key] = o.hint, Field(default=o.default, description=o.meaning, **limits)
     return create_model(name, __base__=Section, __doc__=declaration.__doc__, **fields)
 
 

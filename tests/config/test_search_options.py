@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from antiphon.config import loading
-from antiphon.config.search import OPTIONS, Search, SearchOptions, declared
+from antiphon.config.search import OPTIONS, Above, AtLeast, AtMost, Search, SearchOptions, declared
 from antiphon.config.sections import SECTIONS
 from antiphon.errors import UserError
 
@@ -28,7 +28,7 @@ def search_options(name: str, value: Any) -> SearchOptions:
 def test_values_out_of_range_are_refused_by_name(name: str) -> None:
     option = OPTIONS[name]
     for limit in option.limits:
-        value = {"Ge": lambda x: x.ge - 1, "Gt": lambda x: x.gt, "Le": lambda x: x.le + 1}[type(limit).__name__](limit)
+        value = limit[0] + {AtLeast: -1, Above: 0, AtMost: 1}[type(limit)]
         value = option.kind(value)
         with pytest.raises(UserError, match=rf"^{name} = {value}: must be "):
             search_options(name, value)
