@@ -9,7 +9,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 PINNED = -c constraints.txt
 TORCH = $(shell grep '^torch==' constraints.txt)
 
-.PHONY: help demo test test-runtime check memory stream bench peers precision pictures clean
+.PHONY: help demo test test-docs test-runtime check memory stream bench peers precision pictures clean
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -20,6 +20,9 @@ demo: $(VENV)/installed ## set up .venv, train a model that translates dates, sc
 
 test: $(VENV)/installed-dev ## set up .venv and run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+test-docs: $(VENV)/installed-dev ## run the documentation's commands as typed, the slow ones too
+	ANTIPHON_DOCS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 tests/test_docs.py
 
 test-runtime: $(VENV)/installed-dev ## install the runtime, without PyTorch, in a new environment, and test it there
 	ANTIPHON_RUNTIME=1 $(BIN)/python -m pytest -n 0 -s tests/test_runtime.py

@@ -108,6 +108,7 @@ def test_the_commands_for_conversations_run_as_typed(tmp_path: Path) -> None:
     assert len(ran(ROOT / "docs" / "dialogue.md", tmp_path).splitlines()) == 2  # two answers
 
 
+@pytest.mark.skipif("ANTIPHON_DOCS" not in os.environ, reason="takes most of a minute; `make test-docs` runs it")
 def test_the_commands_for_decoding_run_as_typed(tmp_path: Path) -> None:
     texts = ["A dog runs.", "Ein rotes Sofa", "a red couch"]
     config = loading.load(over={"model": {"embedding": 8, "encoder_hidden": 8}, "text": {"kind": "char"}})
