@@ -233,7 +233,7 @@ def demo(
     sets: flags.Sets = None,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Train a model that translates dates between ten languages, in two to three minutes, and show what it can do.
+    """Train a model that translates dates between ten languages, in two to five minutes, and show what it can do.
 
     \b
     Examples:
