@@ -6,6 +6,7 @@ on.
 
 import json
 import platform
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -26,6 +27,7 @@ from antiphon.training.loop import Outcome, train
 from antiphon.version import __version__
 
 SPLITS = {"test": "unseen dates", "unseen_pairs": "unseen language pairs"}
+CROSSING = re.compile(r"<2(de|fr|it)> \w+day, \w+ \d\d, \d{4}")  # month before day, to languages with day before month
 PICTURE, RESULTS = "attention.png", "results.json"
 
 
@@ -95,10 +97,11 @@ def _examples(pairs: list[Pair], results: list[Result]) -> Iterator[str]:
 
 
 def _draw(path: Path, pairs: list[Pair], results: list[Result]) -> None:
-    """Draw what an output attends to: the first one between languages whose characters every font has."""
+    """Draw what an output attends to: one in which month and day change places, in letters that every font has."""
     shown = list(zip(pairs, results, strict=True))
+    crossing = [(pair, r) for pair, r in shown if CROSSING.fullmatch(pair.source)]
     latin = [(pair, r) for pair, r in shown if max(pair.source + pair.target) < "\u0250"]
-    pair, result = (latin or shown)[0]
+    pair, result = (crossing or latin or shown)[0]
     if result.attention is not None:
         title = f"{pair.source} → {result.text}"
         plots.attention(path, result.source_pieces, result.pieces, result.attention, title)

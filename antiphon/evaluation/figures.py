@@ -8,7 +8,7 @@ Shapes: U target pieces, S source pieces, N texts.
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
 Attention = NDArray[np.floating[Any]]  # [U, S]  alpha_ti, row t for target piece y_t, column i for source piece x_i
 
-CELL, LONGEST = 0.32, 40.0  # inches: a cell of the attention picture, the longest side of all its cells
-SMALLEST = 5.0  # points: where labels would be smaller, only every second, third, ... is shown
-BAR = (1.1, 3.0)  # inches: shortest and longest scale of colours
+PAGE = (8.4, 5.6)  # inches that the cells of an attention picture may take on a page of A4, upright or not, or a slide
+CELL, LONGEST = (0.32, 0.56), 40.0  # inches: smallest and largest cell that PAGE decides; the longest side of all cells
+LETTERS = (5.0, 15.0)  # points: smallest labels of cells, of which then only every second, third, ... is shown; largest
+NUMBERS = 0.4  # inches: cells of this size have their number written into them
+LEAST = 0.05  # the smallest number that is written
+BAR = (1.1, 4.0)  # inches: shortest and longest scale of colours
 END = "</s>"  # the end mark, drawn faintly
 LEFT_TO_RIGHT = "\u200e"  # keeps the number of an Arabic or Hebrew text at the left
 FAINT = "#9a9a9a"
@@ -50,32 +53,61 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def attention(sources: Sequence[str], targets: Sequence[str], alpha: Attention, title: str) -> "Figure":
+class Words(NamedTuple):
+    """What an attention picture says beside its pieces."""
+
+    source: str
+    target: str
+    share: str
+    caption: str
+    space: str
+    end: str
+
+
+ENGLISH = Words(
+    source="source: what the model reads",
+    target="output: what it writes",
+    share="share of the attention",
+    caption="Each row shows where the model looks in the source while it writes one piece of the output. "
+    "The darker a cell, the larger its share; the shares of a row add up to 1.",
+    space="␣ is a space.",
+    end="</s> is the end of the text.",
+)
+
+
+def attention(
+    sources: Sequence[str], targets: Sequence[str], alpha: Attention, title: str, words: Words = ENGLISH
+) -> "Figure":
     """A matrix of alpha: a row for each target piece, a column for each source piece, the darker the larger."""
     from matplotlib.figure import Figure
 
-    cell = min(CELL, LONGEST / max(alpha.shape))
-    height, width = cell * alpha.shape[0], cell * alpha.shape[1]
+    rows, columns = alpha.shape
+    cell = min(max(min(PAGE[0] / columns, PAGE[1] / rows), CELL[0]), CELL[1], LONGEST / max(alpha.shape))
+    height, width = cell * rows, cell * columns
     figure = Figure(figsize=(width, height), dpi=150)
     axes = figure.add_axes((0, 0, 1, 1))  # the margins grow round the labels when the figure is saved
     image = axes.imshow(alpha, cmap="Blues", vmin=0, vmax=1, aspect="equal", interpolation="nearest")
-    size = min(10.0, max(SMALLEST, cell * 72 * 0.62))
-    every = math.ceil(SMALLEST / (cell * 72 * 0.62))
+    size = min(LETTERS[1], max(LETTERS[0], cell * 72 * 0.5))
+    every = math.ceil(LETTERS[0] / (cell * 72 * 0.5))
     _label_sources(axes, sources, every, size)
-    axes.set_yticks(range(0, len(targets), every), targets[::every], fontsize=size)
+    axes.set_yticks(range(0, rows, every), targets[::every], fontsize=size)
     axes.tick_params(length=0, pad=4)
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         if label.get_text() == END:
             label.set_color(FAINT)
-    axes.set_ylabel("target")
+    axes.set_xlabel(words.source, fontsize=size * 0.85, labelpad=8)
+    axes.set_ylabel(words.target, fontsize=size * 0.85, labelpad=8)
     axes.spines[:].set_visible(True)
-    if cell == CELL:  # lines between the cells lead the eye to the labels
-        axes.set_xticks(np.arange(0.5, len(sources) - 1), minor=True)
-        axes.set_yticks(np.arange(0.5, len(targets) - 1), minor=True)
+    if cell >= CELL[0]:  # lines between the cells lead the eye to the labels
+        axes.set_xticks(np.arange(0.5, columns - 1), minor=True)
+        axes.set_yticks(np.arange(0.5, rows - 1), minor=True)
         axes.grid(which="minor", linewidth=0.6)
         axes.tick_params(which="minor", length=0)
-    axes.set_title(_wrapped(title, width + 1.5), loc="left")
-    _scale(figure, image, width, height, "attention weight")
+    if cell >= NUMBERS:
+        _number(axes, alpha, cell * 72 * 0.3)
+    axes.set_title(_wrapped(title, (width + 1.5) * 0.8), loc="left", fontsize=16, pad=14)
+    _caption(axes, words, [*sources, *targets], width)
+    _scale(figure, image, width, height, words.share)
     return figure
 
 
@@ -87,18 +119,33 @@ def _label_sources(axes: "Axes", sources: Sequence[str], every: int, size: float
     for label, upright in zip(axes.get_xticklabels(), short, strict=True):
         if not upright or sum(short) < len(short) / 2:
             label.set(rotation=50, ha="left", rotation_mode="anchor")
-    axes.set_xlabel("source")
     axes.xaxis.set_label_position("top")
+
+
+def _number(axes: "Axes", alpha: Attention, size: float) -> None:
+    """Write the shares that can be seen into their cells, dark on light or light on dark."""
+    for t, i in np.argwhere(alpha >= LEAST):
+        colour = "white" if alpha[t, i] > 0.5 else "black"
+        axes.text(i, t, f"{alpha[t, i]:.2f}", ha="center", va="center", color=colour, fontsize=size)
+
+
+def _caption(axes: "Axes", words: Words, labels: Sequence[str], width: float) -> None:
+    """What rows, columns and signs mean, below the cells."""
+    signs = [words.space] * any("␣" in label for label in labels) + [words.end] * (END in labels)
+    text = "\n".join(_wrapped(line, max(width, 3.5) * 1.1) for line in " ".join([words.caption, *signs]).splitlines())
+    axes.annotate(
+        text, (0, 0), xytext=(0, -12), xycoords="axes fraction", textcoords="offset points", va="top", fontsize=11
+    )
 
 
 def _scale(figure: "Figure", image: Any, width: float, height: float, label: str) -> None:
     """The scale of colours, right of axes of a size in inches, level with their top."""
     length = min(max(height, BAR[0]), BAR[1])
     axes = figure.add_axes((1 + 0.2 / width, 1 - length / height, 0.14 / width, length / height))
-    bar = figure.colorbar(image, cax=axes, ticks=[0, 0.5, 1])
-    bar.set_label(label, fontsize=9)
+    bar = figure.colorbar(image, cax=axes, ticks=[0, 0.25, 0.5, 0.75, 1] if length > 2 else [0, 0.5, 1])
+    bar.set_label(label, fontsize=11, labelpad=8)
     bar.outline.set_edgecolor("#606060")
-    axes.tick_params(labelsize=9, length=3)
+    axes.tick_params(labelsize=11, length=3)
 
 
 def _wrapped(title: str, inches: float) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from antiphon import files
 from antiphon.errors import UserError, extra
 from antiphon.evaluation import figures, fonts, metrics
-from antiphon.evaluation.figures import END, Attention
+from antiphon.evaluation.figures import END, ENGLISH, Attention, Words
 from antiphon.evaluation.significance import LengthBin
 
 if TYPE_CHECKING:
@@ -32,8 +32,12 @@ def attention(
     target_pieces: Sequence[str],
     alpha: Attention,
     title: str = "Attention",
+    words: Words = ENGLISH,
 ) -> str:
     """Draw alpha as Bahdanau 2015, figure 3: a row for each target piece, a column for each source piece.
+
+    What can fit on a page of A4 or a slide is made to fit, with numbers in its cells where there is room; longer texts
+    give a larger picture.
 
     Args:
         path: `.png` or `.svg` file to write.
@@ -41,6 +45,7 @@ def attention(
         target_pieces: U labels, in the order of the rows.
         alpha: [U, S] weights in 0-1. One more row or column than there are pieces is the end mark's.
         title: above the picture; long ones are wrapped.
+        words: what it says beside the pieces, as in another language.
 
     Returns:
         A warning about characters that cannot be drawn, or "".
@@ -55,7 +60,8 @@ def attention(
             "pieces; give one row for each target piece and one column for each source piece, at least one of each"
         )
     sources, targets = _visible(sources), _visible(targets)
-    return _save(path, [title, *sources, *targets], lambda: figures.attention(sources, targets, alpha, title))
+    texts = [title, *words, *sources, *targets]
+    return _save(path, texts, lambda: figures.attention(sources, targets, alpha, title, words))
 
 
 def curves(path: str | Path, rows: Iterable[Mapping[str, Any]], x: str = "step", title: str = "Training") -> str:

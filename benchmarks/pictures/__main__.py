@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from antiphon import files
+from antiphon.evaluation.figures import ENGLISH
 from benchmarks.pictures import chart, encoder_decoder, session
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,8 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     session.prepare(work)
     session.draw_terminal(work, out / "terminal.svg")
-    session.draw_attention(work, out / "attention.png")
+    session.draw_attention(work, out / "attention.png", ENGLISH)
+    session.draw_attention(work, out / "attention.zh-CN.png", session.CHINESE)
 
 
 if __name__ == "__main__":

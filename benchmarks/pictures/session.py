@@ -16,10 +16,21 @@ from rich.text import Text
 from antiphon import files
 from antiphon.demo import dates
 from antiphon.evaluation import plots
+from antiphon.evaluation.figures import Words
 from antiphon.seq2seq import Seq2Seq
 
 WIDTH = 96  # columns
 SOURCE = "1994年10月28日星期五"  # its date stands in another order than in English
+
+
+CHINESE = Words(
+    source="源文本：模型读到的内容",
+    target="输出：模型写出的内容",
+    share="注意力占比",
+    caption="每一行表示模型写出一个输出词元时在看源文本的哪些位置。\n颜色越深，占比越大；每行占比之和为 1。",
+    space="␣ 表示空格，",
+    end="</s> 表示文本结束。",
+)
 
 
 class Command(NamedTuple):
@@ -77,11 +88,12 @@ def draw_terminal(folder: Path, path: Path) -> None:
     files.write(path, svg.replace("<!-- Generated with Rich https://www.textualize.io -->", ""))
 
 
-def draw_attention(folder: Path, path: Path) -> None:
+def draw_attention(folder: Path, path: Path, words: Words) -> None:
     """Draw what the model attends to while it writes an English date from a Chinese one."""
     (result,) = Seq2Seq.load(folder / "model").generate([f"<2en> {SOURCE}"])
     assert result.attention is not None
-    warning = plots.attention(path, result.source_pieces, result.pieces, result.attention, f"{SOURCE} → {result.text}")
+    title = f"{SOURCE} → {result.text}"
+    warning = plots.attention(path, result.source_pieces, result.pieces, result.attention, title, words)
     if warning:
         raise SystemExit(warning)
 

@@ -1,6 +1,8 @@
 """Pictures are written whole, the right way up, with titles, names of axes and scales, and without a warning."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,8 +34,11 @@ def test_attention_names_everything(tmp_path: Path) -> None:
     path = tmp_path / "a.svg"
     assert plots.attention(path, SOURCE, TARGET, ALPHA, title="a title") == ""
     drawn = svg(path)
-    for text in ("a title", "source", "target", "attention weight", "0.0", "1.0", *SOURCE, *TARGET, "&lt;/s&gt;"):
+    said = ("a title", figures.ENGLISH.source, figures.ENGLISH.target, figures.ENGLISH.share)
+    for text in (*said, "0.0", "1.0", *SOURCE, *TARGET, "&lt;/s&gt;"):
         assert f">{text}<" in drawn, text
+    caption = re.sub(r"\s*</text>\s*<text[^>]*>\s*|\s+", " ", re.sub(r"<!--.*?-->|</?tspan[^>]*>", "", drawn))
+    assert "add up to 1" in caption and "&lt;/s&gt; is the end" in caption and "is a space" not in caption
     plots.attention(tmp_path / "a.png", SOURCE, TARGET, ALPHA)
     assert (tmp_path / "a.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
@@ -52,6 +57,22 @@ def test_attention_has_a_row_for_each_target_piece_and_darker_is_more() -> None:
     assert (np.diff(brightness) < 0).all()  # in print too
 
 
+def test_shares_stand_in_the_cells_where_there_is_room() -> None:
+    def numbers(alpha: NDArray[np.floating[Any]]) -> list[str]:
+        rows, columns = alpha.shape
+        return [text.get_text() for text in figures.attention(["x"] * columns, ["y"] * rows, alpha, "").axes[0].texts]
+
+    few = numbers(ALPHA)
+    assert few[:4] == ["1.00", "0.60", "0.40", "1.00"] and not any(text.startswith("0.0") for text in few)
+    assert not any(text[0].isdigit() for text in numbers(np.eye(30)))
+
+
+def test_words_can_be_of_another_language(tmp_path: Path) -> None:
+    words = figures.ENGLISH._replace(source="源文本", share="注意力占比")
+    plots.attention(tmp_path / "a.svg", SOURCE, TARGET, ALPHA, words=words)
+    assert ">源文本<" in svg(tmp_path / "a.svg") and ">注意力占比<" in svg(tmp_path / "a.svg")
+
+
 def test_short_pieces_stand_upright_and_words_are_slanted() -> None:
     def turned(sources: list[str]) -> list[float]:
         axes = figures.attention(sources, ["y"], np.ones((1, len(sources))), "").axes[0]
@@ -68,7 +89,7 @@ def test_attention_of_any_size_fits(tmp_path: Path, rows: int, columns: int) -> 
     width, height = size(tmp_path / "a.png")
     assert 200 < width < figures.LONGEST * 150 + 400 and 200 < height < figures.LONGEST * 150 + 400
     axes = figures.attention(["x"] * columns, ["y"] * rows, alpha, "").axes[0]
-    assert all(float(label.get_fontsize()) >= figures.SMALLEST for label in axes.get_xticklabels())
+    assert all(float(label.get_fontsize()) >= figures.LETTERS[0] for label in axes.get_xticklabels())
 
 
 def test_a_warning_names_characters_and_the_package_of_a_font(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
