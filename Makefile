@@ -9,7 +9,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 PINNED = -c constraints.txt
 TORCH = $(shell grep '^torch==' constraints.txt)
 
-.PHONY: help demo test test-docs test-runtime check memory stream bench peers precision pictures clean
+.PHONY: help demo test test-docs test-runtime check memory stream bench peers precision demos pictures clean
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,9 @@ peers: $(VENV)/installed ## install the peers for bench, each apart, below bench
 
 precision: $(VENV)/installed ## whether bfloat16 products cost quality: three seeds each, on the folder ANTIPHON_DATA
 	$(BIN)/python benchmarks/precision.py --out benchmarks/precision.json
+
+demos: $(VENV)/installed ## the demo with ten seeds, both precisions and both kinds of loops; ARGS="--seeds 1-3" does less
+	$(BIN)/python -m benchmarks.demos $(ARGS)
 
 pictures: $(VENV)/installed ## draw the pictures of README and docs; trains the demo's model, needs a Chinese font
 	$(BIN)/python -m benchmarks.pictures
