@@ -9,7 +9,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 PINNED = -c constraints.txt
 TORCH = $(shell grep '^torch==' constraints.txt)
 
-.PHONY: help demo test test-docs test-runtime check memory stream bench peers precision demos pictures clean
+.PHONY: help demo test test-docs test-runtime check memory stream bench learning peers precision demos pictures clean
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,9 @@ stream: $(VENV)/installed ## memory while a million lines go through a pipe
 
 bench: $(VENV)/installed ## speed and score against the peers and the machine's limit; ARGS=--quick tries it out
 	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+learning: $(VENV)/installed ## development loss per update beside the peers; ARGS=--trial says how long it will take
+	$(BIN)/python -m benchmarks.learning $(ARGS)
 
 peers: $(VENV)/installed ## install the peers for bench, each apart, below benchmarks/.peers or ANTIPHON_PEERS
 	$(BIN)/python -m benchmarks.peers.install

@@ -53,13 +53,15 @@ def versions() -> dict[str, str]:
 
 def commit() -> str:
     """The commit that is checked out, marked where files other than results differ from it; empty outside git."""
+    results = ("results.", "learning.json", "learning.md", "docs/training.")
 
     def git(*words: str) -> str:
         done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True, encoding="utf-8")
         return done.stdout.strip()
 
     try:
-        changed = [line for line in git("status", "--porcelain", "-uno").splitlines() if "results." not in line]
+        lines = git("status", "--porcelain", "-uno").splitlines()
+        changed = [line for line in lines if not any(name in line for name in results)]
         return git("rev-parse", "HEAD") + (" with changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return ""

@@ -48,12 +48,13 @@ def all_rows(long_peers: bool = False, minutes: float = MINUTES) -> list[Row]:
         Row(
             "train-small", "training, shape small", "target tokens/s",
             "LSTM, embeddings 256, encoder 2 x 256, decoder 512, additive attention with input feeding; "
-            "128 sentences a batch; steady state",
+            "dropout of embeddings and before the output layer; 128 sentences a batch; steady state",
             [*systems.precisions(), ONMT, EOLE, JOEY], [Goal(times=4)],
         ),
         Row(
             "train-large", "training, shape large", "target tokens/s",
-            "LSTM, 4 x 1000, embeddings 1000, no attention; 128 sentences a batch; steady state",
+            "LSTM, 4 x 1000, embeddings 1000, no attention; dropout between layers too; 128 sentences a batch; "
+            "steady state",
             [*systems.precisions(), ONMT, EOLE], [Goal(times=3)], most=2,
         ),
         Row(

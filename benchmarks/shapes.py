@@ -12,7 +12,7 @@ PASSES = 3  # forward, and backward for the inputs and for the weights
 
 @dataclass(frozen=True)
 class Shape:
-    """A recurrent encoder and decoder with separate embeddings, and, with attention, input feeding of D units."""
+    """A recurrent encoder and decoder with separate embeddings; input feeding is of D units."""
 
     name: str
     embedding: int
@@ -22,13 +22,20 @@ class Shape:
     layers: int
     attention: int
     vocabulary: int = 8000
+    decoder: str = "input_feeding"  # as `model.decoder` names it
+    score: str = "additive"  # as `model.score` names it; of no use to the decoder `initial`
+    readout: str = "tanh"  # of Antiphon, as `model.readout` names it; the peers have no choice
+    batch: int = 128  # sentences an update
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
 
 
 SMALL = Shape("small", embedding=256, encoder_hidden=256, directions=2, decoder_hidden=512, layers=1, attention=512)
-LARGE = Shape("large", embedding=1000, encoder_hidden=1000, directions=1, decoder_hidden=1000, layers=4, attention=0)
+LARGE = Shape(
+    "large", embedding=1000, encoder_hidden=1000, directions=1, decoder_hidden=1000, layers=4, attention=0,
+    decoder="initial", readout="linear",
+)  # fmt: skip
 SHAPES = {shape.name: shape for shape in (SMALL, LARGE)}
 
 

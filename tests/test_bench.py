@@ -24,7 +24,7 @@ from benchmarks.spread import percentile, ratio, spread
 from benchmarks.systems import System
 
 TINY = shapes.Shape("small", 6, 5, 2, 10, 1, attention=7, vocabulary=30)
-DEEP = shapes.Shape("large", 8, 8, 1, 8, 3, attention=0, vocabulary=30)
+DEEP = shapes.Shape("large", 8, 8, 1, 8, 3, attention=0, vocabulary=30, decoder="initial", readout="linear")
 
 
 def model_options(shape: shapes.Shape) -> sections.Model:

@@ -7,24 +7,26 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.watch import Job, Over, Watch, main, read, translate
+from benchmarks.peers.watch import Curve, Job, Over, Watch, main, read, translate
+
+DROPOUT = 0.3  # where OpenNMT-py and Eole have it: of embeddings, between layers, and before the output layer
 
 
 def sets(shape: dict[str, Any]) -> list[str]:
     """The configuration of a benchmark's shape, as `antiphon train --set` takes it."""
-    attends = bool(shape["attention"])
     values: dict[str, Any] = {
         "text.kind": "bpe", "text.size": shape["vocabulary"], "text.joint": True,
         "model.cell": "lstm", "model.embedding": shape["embedding"],
         "model.encoder_hidden": shape["encoder_hidden"], "model.encoder_layers": shape["layers"],
         "model.bidirectional": shape["directions"] == 2, "model.bridge": "last",
-        "model.decoder": "input_feeding" if attends else "initial",
+        "model.decoder": shape["decoder"],
         "model.decoder_hidden": shape["decoder_hidden"], "model.decoder_layers": shape["layers"],
-        "model.score": "additive", "model.attention_size": shape["attention"] or 1,
-        "model.readout": "tanh" if attends else "linear", "model.tie": "none",
-        "model.dropout_embedding": 0.3, "model.dropout_recurrent": 0.3, "model.dropout_output": 0.3,
+        "model.score": shape["score"], "model.attention_size": shape["attention"] or 1,
+        "model.readout": shape["readout"], "model.tie": "none",
+        "model.dropout_embedding": DROPOUT, "model.dropout_output": DROPOUT,
+        "model.dropout_recurrent": DROPOUT if shape["layers"] > 1 else 0.0,
         "train.optimiser": "adam", "train.learning_rate": 0.001, "train.clip": 1.0,
-        "train.batch": 128, "train.batch_unit": "sentences",
+        "train.batch": shape["batch"], "train.batch_unit": "sentences",
     }  # fmt: skip
     return [f"{key}={json.dumps(value)}" for key, value in values.items()]
 
@@ -86,6 +88,36 @@ def train(job: Job) -> dict[str, Any]:
     return watch.result() | {"weights": weights, "pass_pieces": passes[0]}
 
 
+def learn(job: Job) -> dict[str, Any]:
+    """Train for some updates; the losses are those of the training's own validations."""
+    from antiphon.config import loading
+    from antiphon.nn.model import Model
+    from antiphon.progress import Reporter
+    from antiphon.training import loop as training
+    from antiphon.training.validate import Validator
+
+    run = {
+        "train.threads": job["threads"], "train.precision": "float32", "train.tensorboard": False,
+        "train.seed": job["seed"], "train.steps": job["updates"], "train.valid_every": job["every"],
+        "train.epochs": 1_000_000.0, "train.valid_start": 1_000_000.0, "train.patience": 0, "train.metric": "loss",
+    }  # fmt: skip
+    over = {"data": {"train": [job["train"]], "valid": [job["valid"]]}}
+    config = loading.load(sets=[*sets(job["shape"]), *(f"{k}={json.dumps(v)}" for k, v in run.items())], over=over)
+    curve, inner, weights = Curve(), Validator.loss, 0
+
+    def loss(self: Validator, model: Model) -> float:
+        nonlocal weights
+        weights = sum(p.numel() for p in model.parameters())
+        curve.begin()
+        mean, pieces = inner(self, model), sum(len(target) + 1 for target in self.targets)
+        curve.add((len(curve.losses) + 1) * int(job["every"]), mean * pieces, pieces)
+        return mean
+
+    Validator.loss = loss  # type: ignore[method-assign]
+    training.train(config, Path(job["out"]), "make learning", Reporter(quiet=True))
+    return curve.result() | {"weights": weights}
+
+
 def _export(out: Path, train: str) -> None:
     """Write the graphs, and a shortlist where this version has them."""
     from antiphon.data.corpus import read as pairs
@@ -121,4 +153,4 @@ def speak(job: Job) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(train, speak)
+    main(train=train, translate=speak, learn=learn)

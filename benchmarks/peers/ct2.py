@@ -61,10 +61,6 @@ def build(folder: Path, vocabulary: list[str]) -> None:
     spec.save(str(folder))
 
 
-def train(job: Job) -> dict[str, Any]:
-    raise NotImplementedError("CTranslate2 does not train")
-
-
 def speak(job: Job) -> dict[str, Any]:
     import ctranslate2
 
@@ -91,4 +87,4 @@ def speak(job: Job) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(train, speak)
+    main(translate=speak)

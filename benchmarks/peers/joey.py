@@ -8,21 +8,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.watch import Job, Over, Watch, main, read, translate
+from benchmarks.peers.watch import Curve, Job, Over, Watch, main, read, translate
 
+SCORES = {"additive": "bahdanau", "general": "luong"}  # all that it has
+DROPOUT = 0.3  # of embeddings (the decoder's with what is fed beside them), and of what its readout reads
 CONFIG, CHECKPOINT = "config.json", "last.ckpt"
 
 
 def _config(job: Job) -> dict[str, Any]:
     data, shape = Path(job["data"]), job["shape"]
     side = {"level": "word", "lowercase": False, "max_length": 256, "voc_file": str(data / "vocabulary.joey.txt")}
-    sizes = {"num_layers": shape["layers"], "dropout": 0.3, "embeddings": {"embedding_dim": shape["embedding"]}}
+    sizes = {"num_layers": shape["layers"], "dropout": DROPOUT, "embeddings": {"embedding_dim": shape["embedding"]}}
     return {
         "name": "bench",
         "model_dir": job["out"],
         "use_cuda": False,
         "fp16": False,
-        "random_seed": 1,
+        "random_seed": job.get("seed", 1),
         "data": {
             "dataset_type": "plain",
             "train": str(data / "train"),
@@ -44,7 +46,7 @@ def _config(job: Job) -> dict[str, Any]:
             "normalization": "tokens",
             "loss": "crossentropy",
             "label_smoothing": 0.0,
-            "batch_size": 128,
+            "batch_size": shape["batch"],
             "batch_type": "sentence",
             "epochs": 1000,
             "logging_freq": 1000,
@@ -67,11 +69,11 @@ def _config(job: Job) -> dict[str, Any]:
             "decoder": {
                 "type": "recurrent",
                 "rnn_type": "lstm",
-                "attention": "bahdanau",
+                "attention": SCORES[shape["score"]],
                 "hidden_size": shape["decoder_hidden"],
-                "input_feeding": True,
+                "input_feeding": shape["decoder"] == "input_feeding",
                 "init_hidden": "last",
-                "hidden_dropout": 0.3,
+                "hidden_dropout": DROPOUT,
                 **sizes,
             },
         },
@@ -104,6 +106,39 @@ def train(job: Job) -> dict[str, Any]:
     except Over:
         return watch.result() | {"weights": weights}
     raise RuntimeError("the training ended before its time")
+
+
+def learn(job: Job) -> dict[str, Any]:
+    """Train for some updates; its validation would translate too, so the losses are made here by its model."""
+    import torch
+    from joeynmt import training
+
+    torch.set_num_threads(job["threads"])
+    config, curve, weights = _config(job), Curve(), 0
+    every = int(job["every"])
+    config["training"] |= {"updates": job["updates"], "validation_freq": every, "logging_freq": max(1, every // 2)}
+
+    def validate(self: Any, data: Any) -> None:
+        nonlocal weights
+        weights = sum(p.numel() for p in self.model.parameters())
+        curve.begin()
+        self.model.eval()
+        nll, pieces = 0.0, 0
+        batches = data.make_iter(
+            batch_size=64, batch_type="sentence", shuffle=False, seed=1, num_workers=0, device=self.device,
+            eos_index=self.model.eos_index, pad_index=self.model.pad_index,
+        )  # fmt: skip
+        for batch in batches:
+            batch.sort_by_src_length()
+            with torch.no_grad():
+                loss = self.model(return_type="loss", **vars(batch))[0]
+            nll, pieces = nll + float(loss), pieces + batch.ntokens
+        curve.add(self.stats.steps, nll, pieces)
+
+    training.TrainManager._validate = validate
+    Path(job["out"]).mkdir(parents=True, exist_ok=True)
+    training.train(0, None, config, skip_test=True)
+    return curve.result() | {"weights": weights}
 
 
 def speak(job: Job) -> dict[str, Any]:
@@ -139,4 +174,4 @@ def speak(job: Job) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(train, speak)
+    main(train=train, translate=speak, learn=learn)

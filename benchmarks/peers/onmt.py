@@ -11,7 +11,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks.peers.watch import Job, Watch, main, read, translate
+from benchmarks.peers.watch import Curve, Job, Watch, main, read, translate
+
+SCORES = {"additive": "mlp"}  # others are called as here
+DROPOUT = 0.3  # of embeddings and before the output layer
 
 
 def _options(parser_options: Any, values: dict[str, Any]) -> Any:
@@ -30,11 +33,13 @@ def _options(parser_options: Any, values: dict[str, Any]) -> Any:
 
 def _training(job: Job) -> dict[str, Any]:
     data, shape = Path(job["data"]), job["shape"]
-    out = Path(job["out"])
+    out, decoder, score = Path(job["out"]), shape["decoder"], shape["score"]
     out.mkdir(parents=True, exist_ok=True)
-    config = out / "data.yaml"
-    corpus = {"path_src": data / "train.src", "path_tgt": data / "train.tgt", "transforms": "[]"}
-    config.write_text("data:\n  corpus:\n" + "".join(f"    {k}: {v}\n" for k, v in corpus.items()), encoding="utf-8")
+    config, lines = out / "data.yaml", ["data:"]
+    for name, part in (("corpus", "train"), ("valid", "valid")):
+        lines += [f"  {name}:", f"    path_src: {data / part}.src", f"    path_tgt: {data / part}.tgt"]
+        lines.append("    transforms: []")
+    config.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return {
         "config": config,
         "src_vocab": data / "vocabulary.txt",
@@ -46,11 +51,11 @@ def _training(job: Job) -> dict[str, Any]:
         "word_vec_size": shape["embedding"],
         "hidden_size": shape["decoder_hidden"],
         "layers": shape["layers"],
-        "global_attention": "mlp" if shape["attention"] else "none",
-        "input_feed": int(bool(shape["attention"])),
-        "dropout": [0.3],
+        "global_attention": "none" if decoder == "initial" else SCORES.get(score, score),
+        "input_feed": int(decoder == "input_feeding"),
+        "dropout": [DROPOUT],
         "batch_type": "sents",
-        "batch_size": 128,
+        "batch_size": shape["batch"],
         "normalization": "tokens",
         "bucket_size": job["pairs"],
         "num_workers": 0,
@@ -61,7 +66,7 @@ def _training(job: Job) -> dict[str, Any]:
         "valid_steps": 1_000_000,
         "save_checkpoint_steps": 1_000_000,
         "report_every": 1000,
-        "seed": 1,
+        "seed": job.get("seed", 1),
     }
 
 
@@ -88,6 +93,30 @@ def train(job: Job) -> dict[str, Any]:
     Trainer.train = watched
     run(_options(train_opts, _training(job)))
     return watch.result() | {"weights": weights}
+
+
+def learn(job: Job) -> dict[str, Any]:
+    """Train for some updates; the losses are those of its own validations."""
+    import torch
+    from onmt.bin.train import train as run
+    from onmt.opts import train_opts
+    from onmt.trainer import Trainer
+
+    torch.set_num_threads(job["threads"])
+    curve, inner, weights = Curve(), Trainer.validate, 0
+
+    def validate(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal weights
+        weights = sum(p.numel() for p in self.model.parameters())
+        curve.begin()
+        statistics = inner(self, *args, **kwargs)
+        curve.add(self.optim.training_step - 1, statistics.loss, statistics.n_words)
+        return statistics
+
+    Trainer.validate = validate
+    steps = {"train_steps": job["updates"], "valid_steps": job["every"], "save_checkpoint_steps": 0}
+    run(_options(train_opts, _training(job) | steps))
+    return curve.result() | {"weights": weights}
 
 
 def speak(job: Job) -> dict[str, Any]:
@@ -123,4 +152,4 @@ def speak(job: Job) -> dict[str, Any]:
 if __name__ == "__main__":
     for absent in ("spacy", "ahocorasick", "fasttext"):  # of the transforms `terminology` and `clean`
         sys.modules.setdefault(absent, ModuleType(absent))
-    main(train, speak)
+    main(train=train, translate=speak, learn=learn)

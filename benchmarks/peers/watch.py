@@ -66,6 +66,44 @@ class Watch:
         }
 
 
+class Curve:
+    """The development loss after some updates, and the time that updates and validations take."""
+
+    def __init__(self) -> None:
+        self.losses: dict[int, float] = {}
+        self.pieces = 0
+        self.updating: list[float] = []  # seconds an update, between two validations
+        self.validating: list[float] = []  # seconds a validation
+        self._began = self._ended = time.perf_counter()
+
+    def begin(self) -> None:
+        """A validation begins."""
+        self._began = time.perf_counter()
+
+    def add(self, update: int, nll: float, pieces: int) -> None:
+        """A validation after this update has ended.
+
+        Args:
+            update: its number, from 1.
+            nll: of all development targets, in nats.
+            pieces: of them, the ends of sentences counted.
+        """
+        if self.losses:
+            self.updating.append((self._began - self._ended) / (update - max(self.losses)))
+        self._ended = time.perf_counter()
+        self.validating.append(self._ended - self._began)
+        self.losses[update], self.pieces = nll / pieces, pieces
+
+    def result(self) -> dict[str, Any]:
+        """The losses by update; the means of the times, without the first updates."""
+        return {
+            "losses": {str(update): loss for update, loss in self.losses.items()},
+            "pieces": self.pieces,
+            "update_seconds": sum(self.updating) / max(1, len(self.updating)),
+            "validation_seconds": sum(self.validating) / max(1, len(self.validating)),
+        }
+
+
 def words(line: str) -> int:
     """Pieces of a line in which they are separated by spaces."""
     return len(line.split())
@@ -103,13 +141,13 @@ def read(path: str) -> list[str]:
     return Path(path).read_text("utf-8").splitlines()
 
 
-def main(train: Callable[[Job], dict[str, Any]], speak: Callable[[Job], dict[str, Any]]) -> None:
+def main(**tasks: Callable[[Job], dict[str, Any]]) -> None:
     """Run the job in the file that the command line names, and write its result where the job wants it.
 
     Args:
-        train: job -> what `Watch.result` gives, and the number of `weights`.
-        speak: job -> what `translate` gives.
+        tasks: by the job's `task`. `train`: job -> what `Watch.result` gives, and the number of `weights`. `translate`:
+            job -> what `translate` gives. `learn`: job -> what `Curve.result` gives, and the number of `weights`.
     """
     job: Job = json.loads(Path(sys.argv[1]).read_text("utf-8"))
-    result = {"train": train, "translate": speak}[job["task"]](job)
+    result = tasks[job["task"]](job)
     Path(job["result"]).write_text(json.dumps(result), encoding="utf-8")
