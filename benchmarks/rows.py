@@ -47,8 +47,9 @@ def all_rows(long_peers: bool = False, minutes: float = MINUTES) -> list[Row]:
     return [
         Row(
             "train-small", "training, shape small", "target tokens/s",
-            "LSTM, embeddings 256, encoder 2 x 256, decoder 512, additive attention with input feeding; "
-            "dropout of embeddings and before the output layer; 128 sentences a batch; steady state",
+            "LSTM, embeddings 256, encoder 2 x 256, decoder 512, additive attention with input feeding, a linear "
+            "readout (Joey NMT: tanh); dropout of embeddings and before the output layer (Joey NMT: the readout); "
+            "128 sentences a batch; steady state",
             [*systems.precisions(), ONMT, EOLE, JOEY], [Goal(times=4)],
         ),
         Row(

@@ -31,7 +31,10 @@ class Shape:
         return asdict(self)
 
 
-SMALL = Shape("small", embedding=256, encoder_hidden=256, directions=2, decoder_hidden=512, layers=1, attention=512)
+SMALL = Shape(  # its readout as OpenNMT-py's and Eole's after an additive score
+    "small", embedding=256, encoder_hidden=256, directions=2, decoder_hidden=512, layers=1, attention=512,
+    readout="linear",
+)  # fmt: skip
 LARGE = Shape(
     "large", embedding=1000, encoder_hidden=1000, directions=1, decoder_hidden=1000, layers=4, attention=0,
     decoder="initial", readout="linear",

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from antiphon.config.kinds import BRIDGES, CELLS, READOUTS
 from antiphon.nn.attention import Attention, Memory, MultiHead
 from antiphon.nn.dropout import Dropout
-from antiphon.nn.fused.decoder import Attending, Layer, recurrent_attention
+from antiphon.nn.fused.decoder import Attending, FusedReadout, Layer, recurrent_attention
 from antiphon.nn.layers import Recurrent, layer
 from antiphon.nn.sru import SRU, State
 
@@ -265,11 +265,18 @@ class StepwiseDecoder(nn.Module):
         plain = all(type(layer) is Recurrent for layer in self.stack.layers) and not self.stack.residual
         bare = all(isinstance(norm, nn.Identity) for norm in self.stack.norms)
         score = isinstance(self.attention, Attention) and self.attention.fused_score() is not None
-        return plain and bare and score and (not self.feeding or type(self.readout) is TanhReadout)
+        return plain and bare and score and (not self.feeding or self._fused_readout() is not None)
+
+    def _fused_readout(self) -> FusedReadout | None:
+        """The readout as `recurrent_attention` feeds it; None: it does not know this one."""
+        out = self.readout.out
+        if type(self.readout) not in (Readout, TanhReadout) or not isinstance(out, nn.Linear):
+            return None
+        return FusedReadout(out.weight, out.bias, tanh=type(self.readout) is TanhReadout)
 
     def _whole(self, y: Tensor, state: Named, memory: Memory) -> tuple[Tensor, Tensor]:
         """`stepwise` with all that waits for nothing done at once; see `recurrent_attention`."""
-        attention, stack, out = self.attention, self.stack, self.readout.out
+        attention, stack = self.attention, self.stack
         score = attention.fused_score() if isinstance(attention, Attention) else None
         assert score is not None, "`fused` has checked it"
         attending = Attending(memory.keys, memory.h, memory.mask, score)
@@ -283,7 +290,7 @@ class StepwiseDecoder(nn.Module):
         outputs = recurrent_attention(
             stack.cell, x, [Layer(first.W[:, E:], first.b), *above], attending,
             state["s"][:, 0], state["cell"][:, 0] if "cell" in state else None,
-            (out.weight, out.bias) if self.feeding and isinstance(out, nn.Linear) else None, dropout,
+            self._fused_readout() if self.feeding else None, dropout,
         )  # fmt: skip
         s = outputs.s[1:] if dropout is None else outputs.s[1:] * dropout[-1]
         alpha = outputs.alpha.transpose(0, 1)

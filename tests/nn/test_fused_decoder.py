@@ -10,7 +10,7 @@ from antiphon.config import loading
 from antiphon.config.kinds import SCORES
 from antiphon.nn.decoder import StepwiseDecoder
 from antiphon.nn.dropout import Dropout
-from antiphon.nn.fused.decoder import Attending, FusedScore, Layer, recurrent_attention
+from antiphon.nn.fused.decoder import Attending, FusedReadout, FusedScore, Layer, recurrent_attention
 from antiphon.nn.model import Model, build
 
 SMALL = {"embedding": 6, "encoder_hidden": 4, "decoder_hidden": 8, "attention_size": 5}
@@ -62,6 +62,12 @@ def test_bahdanau_s_own_readout_sees_the_state_before(monkeypatch: pytest.Monkey
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
+def test_a_linear_readout_is_fed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = model(decoder="input_feeding", score="additive", readout="linear", readout_size=6)
+    for a, b in zip(*(results(made, way, monkeypatch) for way in (True, False)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("decoder", ["bahdanau", "input_feeding"])
 def test_dropout_falls_on_the_same_places(decoder: str, layers: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +93,7 @@ def test_decoders_that_it_does_not_know_go_step_by_step() -> None:
     others: list[dict[str, object]] = [
         {"decoder": "bahdanau", "coverage": True}, {"decoder": "bahdanau", "score": "multi_head"},
         {"decoder": "input_feeding", "layer_norm": "gates"}, {"decoder": "input_feeding", "layer_norm": "output"},
-        {"decoder": "input_feeding", "readout": "linear"}, {"decoder": "bahdanau", "residual": True},
+        {"decoder": "input_feeding", "readout": "maxout"}, {"decoder": "bahdanau", "residual": True},
     ]  # fmt: skip
     for options in others:
         decoder = model(**options).decoder
@@ -117,9 +123,8 @@ def test_gradients_by_differences(cell: str, additive: bool, feeding: bool, monk
         x, W, b, W_2, b_2, keys, h, W_a, v_a, s_0, cell_0, W_c, b_c = given
         attending = Attending(keys, h, mask, FusedScore(W_a if additive else None, v_a if additive else None, 0.6))
         layers = [Layer(W, b), Layer(W_2, b_2)]
-        made = recurrent_attention(
-            cell, x, layers, attending, s_0, cell_0 if cell == "lstm" else None, (W_c, b_c) if feeding else None, None
-        )
+        readout = FusedReadout(W_c, b_c) if feeding else None
+        made = recurrent_attention(cell, x, layers, attending, s_0, cell_0 if cell == "lstm" else None, readout, None)
         return (made.readout,) if feeding else (made.s, made.c)
 
     used = [t for i, t in enumerate(tensors) if (additive or i not in (7, 8))]

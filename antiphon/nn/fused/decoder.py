@@ -49,6 +49,14 @@ class FusedScore(NamedTuple):
     scale: float = 1.0
 
 
+class FusedReadout(NamedTuple):
+    """r_t = W_c [s_t; c_t] + b, or tanh of it, for input feeding."""
+
+    W_c: Tensor  # [R, D + M]
+    b: Tensor  # [R]
+    tanh: bool = True
+
+
 class Attending(NamedTuple):
     """What the decoder attends to, and how."""
 
@@ -63,7 +71,7 @@ class Targets(NamedTuple):
 
     s: Tensor  # [T + 1, B, D]  Bahdanau: the top layer's s_0..s_T, without dropout; input feeding: nothing to use
     c: Tensor  # [T, B, M]  Bahdanau: contexts; input feeding: nothing to use
-    readout: Tensor  # [T, B, R]  input feeding: tanh(W_c [s_t; c_t] + b); Bahdanau: empty
+    readout: Tensor  # [T, B, R]  input feeding: r_1..r_T; Bahdanau: empty
     alpha: Tensor  # [T, B, S]  no gradient comes through it
 
 
@@ -74,7 +82,7 @@ def recurrent_attention(
     attending: Attending,
     s_0: Tensor,
     cell_0: Tensor | None,
-    readout: tuple[Tensor, Tensor] | None,
+    readout: FusedReadout | None,
     dropout: Tensor | None,
 ) -> Targets:
     """Run whole targets.
@@ -85,15 +93,15 @@ def recurrent_attention(
         layers: the first layer's W reads what is fed and its state; its b is not used.
         attending: of B sentences.
         s_0, cell_0: states before the first piece [B, L, D]; cells of the LSTM alone.
-        readout: W_c [R, D + M] and b [R], for input feeding (Luong 2015, section 3.3); None: Bahdanau's order (2015).
+        readout: what is fed, in input feeding (Luong 2015, section 3.3); None: Bahdanau's order (2015).
         dropout: what each layer's output is multiplied with [L, T, B, D]; Bahdanau's top layer is left to the caller.
 
     Returns:
         states, contexts, readouts and alpha; differentiable in all tensors but the mask and `dropout`.
     """
-    spec = _Spec(cell, attending.score.scale, len(layers), readout is not None)
+    spec = _Spec(cell, attending.score.scale, len(layers), readout is not None, readout is not None and readout.tanh)
     keys, h, mask, (W_a, v_a, _) = attending
-    W_c, b_c = readout if readout else (None, None)
+    W_c, b_c = readout[:2] if readout else (None, None)
     flat = tuple(part for layer in layers for part in layer)
     given = _Given(x, keys, h, mask, W_a, v_a, s_0, cell_0, W_c, b_c, dropout, flat)
     with torch.autocast(x.device.type, enabled=False):  # `low` is what x has; the rest is to stay exact
@@ -132,6 +140,7 @@ class _Spec(NamedTuple):
     scale: float
     depth: int
     feeding: bool
+    tanh: bool  # of the readout
 
 
 @dataclass
@@ -189,7 +198,8 @@ class _RecurrentAttention(torch.autograd.Function):
                 _recur(tape, i, t, x[t] if i == 0 else zero, biases[i])
             if tape.W_c is not None and b is not None:
                 _attend(tape, t, tape.joined[t][:, tape.size :])
-                r = torch.addmm(b, tape.joined[t], tape.W_c.T).tanh_()
+                r = torch.addmm(b, tape.joined[t], tape.W_c.T)
+                r = r.tanh_() if spec.tanh else r
                 tape.readouts[t] = r
                 tape.inputs[0][t + 1][:, : r.shape[1]] = r
         ctx.tape = tape
@@ -317,11 +327,12 @@ class _Gradients:
         self.carry[-1] = self.carry[-1] + self.attended(t)
 
     def fed(self, t: int) -> Tensor:
-        """Input feeding: through r_t = tanh(W_c [s_t; c_t]) and the attention to the gradient of s_t [B, D]."""
+        """Input feeding: through r_t and the attention to the gradient of s_t [B, D]."""
         tape, r = self.tape, self.tape.readouts[t]
         assert tape.W_c is not None
-        d_r = self.output_d_readouts[t] + self.d_inputs[0][:, : r.shape[1]]
-        torch.mul(d_r, 1 - r * r, out=self.d_readouts[t])
+        d_r = torch.add(self.output_d_readouts[t], self.d_inputs[0][:, : r.shape[1]], out=self.d_readouts[t])
+        if tape.spec.tanh:
+            d_r.mul_(1 - r * r)
         torch.mm(self.d_readouts[t], tape.W_c, out=self.d_joined[t])
         return self.d_joined[t][:, : tape.size] + self.attended(t)
 
