@@ -1,6 +1,14 @@
-"""Initial weights, as the papers state them."""
+"""Initial weights: our own, and those that the papers state.
+
+Our own keep every signal at a size that a gate can use. An embedding of norm 1 behind a Glorot matrix gives a gate
+about 0.1, so that an LSTM hardly sees what it reads, its states are small, and all that is made of them is smaller
+still; the first hundreds of updates go into making the weights larger. So a map reads an embedding with a variance of
+1 in what it gives to each gate, and the readout and the output layer are as much larger as a state is smaller than 1.
+benchmarks/learning.md has what that gives.
+"""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -10,15 +18,22 @@ from antiphon.nn.attention import Additive
 from antiphon.nn.layers import Recurrent
 from antiphon.nn.sru import SRU
 
+if TYPE_CHECKING:
+    from antiphon.nn.model import Model
 
-def initialise(model: nn.Module, scheme: str, scale: float) -> None:
+TIED = 0.4  # standard deviation of embeddings that are the output layer too: large to be read, not too large to score
+READOUT = 3.0  # times Glorot: a readout's states and contexts are about a third of 1
+TIED_READOUT = 0.5  # times Glorot, before an output layer whose rows are `TIED` embeddings
+
+
+def initialise(model: "Model", scheme: str, scale: float) -> None:
     """Set every weight of a model, drawing from PyTorch's generator.
 
     Args:
         model: the module whose weights are set in place.
-        scheme: `default` (Glorot, orthogonal recurrence, forget gates of LSTM and SRU open), `uniform` (Sutskever
-            2014, Luong 2015), `bahdanau2015` (B.1 there) or `keras` (TensorFlow's tutorial: Glorot uniform over all
-            gates at once).
+        scheme: `default` (Glorot, orthogonal recurrence, forget gates of LSTM and SRU open, wide maps of embeddings,
+            readout and output layer), `uniform` (Sutskever 2014, Luong 2015), `bahdanau2015` (B.1 there) or `keras`
+            (TensorFlow's tutorial: Glorot uniform over all gates at once).
         scale: half-width of `uniform`.
     """
     if scheme == "uniform":
@@ -35,6 +50,8 @@ def initialise(model: nn.Module, scheme: str, scale: float) -> None:
             _bahdanau_alignment(model)
         else:
             _open_forget_gates(model)
+        if scheme == "default":
+            _widen(model)
     for module in model.modules():
         if isinstance(module, nn.LayerNorm):
             module.reset_parameters()
@@ -83,6 +100,25 @@ def _set(module: nn.Module, matrix: Callable[[Tensor], Tensor], whole_kernels: b
             nn.init.zeros_(module.bias)
     elif not isinstance(module, nn.Embedding | nn.LayerNorm) and any(True for _ in module.parameters(recurse=False)):
         raise TypeError(f"initial weights of a {type(module).__name__} are not defined")
+
+
+@torch.no_grad()
+def _widen(model: "Model") -> None:
+    """Give signals the size that gates and the output layer can use, from the embeddings to the logits."""
+    target, output = model.target_embedding, model.output
+    tied = output.weight is target.weight
+    if tied:
+        nn.init.normal_(target.weight, 0.0, TIED)
+    readers = [(layer, model.source_embedding) for layer in model.encoder.layers[0].children()]
+    for layer, embedding in [*readers, (model.decoder.stack.layers[0], target)]:
+        assert isinstance(layer, Recurrent | SRU)
+        size = embedding.embedding_dim
+        std = TIED if embedding.weight is output.weight else size**-0.5
+        nn.init.normal_(layer.weight_ih[:, :size], 0.0, size**-0.5 / std)
+    if isinstance(model.decoder.readout.out, nn.Linear):
+        model.decoder.readout.out.weight *= TIED_READOUT if tied else READOUT
+    if not tied:
+        nn.init.normal_(output.weight, 0.0, output.in_features**-0.5)
 
 
 def _open_forget_gates(model: nn.Module) -> None:

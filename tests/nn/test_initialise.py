@@ -86,17 +86,37 @@ def test_recurrent_matrices_are_orthogonal_gate_by_gate(scheme: str, cell: str) 
         assert not torch.equal(first, second)
 
 
-def test_default_is_glorot_with_embeddings_of_norm_one() -> None:
-    model = made("default", cell="gru", decoder="bahdanau", score="additive")
+def test_default_is_glorot_where_no_embedding_is_read() -> None:
+    model = made("default", cell="gru", encoder_layers=2, decoder_layers=2, decoder="bahdanau", score="additive")
     for layer in cells(model):
+        reads = 0 if layer.input_size == 80 else 48  # the columns of an embedding; the context comes behind it
         for gate in gates(layer.weight_ih, layer):
-            assert is_uniform(gate, glorot(layer.input_size, layer.hidden))
+            if reads:
+                assert is_normal(gate[:, :reads], 1.0)
+            assert reads == 48 == layer.input_size or is_uniform(gate[:, reads:], glorot(layer.input_size, 80 if
+                                                                                        layer.hidden == 80 else 40))
+    readout, output = model.decoder.readout.out, model.output
     for linear in linears(model):
-        assert is_uniform(linear.weight, glorot(linear.in_features, linear.out_features))
+        if linear not in (readout, output):
+            assert is_uniform(linear.weight, glorot(linear.in_features, linear.out_features))
+    assert isinstance(readout, nn.Linear)
+    assert is_uniform(readout.weight, 3 * glorot(readout.in_features, readout.out_features))
+    assert is_normal(output.weight, 1 / math.sqrt(output.in_features))
     for table in embeddings(model):
         assert is_normal(table.weight, 1 / math.sqrt(48))
         assert table.weight.norm(dim=1).mean().item() == pytest.approx(1, abs=0.05)
     assert all(not bias.any() for bias in biases(model))
+
+
+@pytest.mark.parametrize("tie", ["none", "decoder", "all"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_gate_gets_a_variance_of_one_from_an_embedding(cell: str, tie: str) -> None:
+    model = made("default", cell=cell, tie=tie, decoder="input_feeding")
+    ids = torch.arange(4, 300)
+    for layer, table in ((model.encoder.layers[0][0], model.source_embedding),  # type: ignore[index]
+                         (model.decoder.stack.layers[0], model.target_embedding)):  # fmt: skip
+        gates_of = table(ids) @ layer.weight_ih[:, :48].T
+        assert gates_of.var().item() == pytest.approx(1, abs=0.1)
 
 
 def test_bahdanau_is_the_papers_section_b1() -> None:
@@ -141,7 +161,9 @@ def test_the_sru_begins_as_the_others(scheme: str, opened: float) -> None:
         assert f.eq(opened).all() and not torch.cat([u, r, layer.v]).any()
         blocks, rows = (1, 3 * layer.hidden) if scheme == "keras" else (3, layer.hidden)
         for weight in torch.split(layer.weight_ih, 3 * layer.hidden // blocks):
-            if scheme == "bahdanau2015":
+            if scheme == "default" and layer.input_size == 48:
+                assert is_normal(weight, 1.0)
+            elif scheme == "bahdanau2015":
                 assert is_normal(weight, 0.01)
             else:
                 assert is_uniform(weight, glorot(layer.input_size, rows))
@@ -159,7 +181,11 @@ def test_layer_normalisation_begins_as_the_identity(scheme: str, kind: str) -> N
 def test_tied_weights_begin_as_an_embedding(tie: str) -> None:
     model = made("default", tie=tie)
     assert model.output.weight is model.target_embedding.weight
-    assert is_normal(model.output.weight, 1 / math.sqrt(48))
+    assert is_normal(model.output.weight, 0.4)
+    readout = model.decoder.readout.out
+    assert is_uniform(readout.weight, glorot(readout.in_features, readout.out_features) / 2)
+    if tie == "decoder":
+        assert is_normal(model.source_embedding.weight, 1 / math.sqrt(48))
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
