@@ -4,7 +4,7 @@ Our own keep every signal at a size that a gate can use. An embedding of norm 1 
 about 0.1, so that an LSTM hardly sees what it reads, its states are small, and all that is made of them is smaller
 still; the first hundreds of updates go into making the weights larger. So a map reads an embedding with a variance of
 1 in what it gives to each gate, and the readout and the output layer are as much larger as a state is smaller than 1.
-benchmarks/learning.md has what that gives.
+Where layers are normalised, their outputs have that size already, and larger weights were measured to learn slower.
 """
 
 from collections.abc import Callable
@@ -107,6 +107,10 @@ def _widen(model: "Model") -> None:
     """Give signals the size that gates and the output layer can use, from the embeddings to the logits."""
     target, output = model.target_embedding, model.output
     tied = output.weight is target.weight
+    if not tied:
+        nn.init.normal_(output.weight, 0.0, output.in_features**-0.5)
+    if any(isinstance(norm, nn.LayerNorm) for norm in model.encoder.norms):
+        return  # what layers give has the size that it should have
     if tied:
         nn.init.normal_(target.weight, 0.0, TIED)
     readers = [(layer, model.source_embedding) for layer in model.encoder.layers[0].children()]
@@ -117,8 +121,6 @@ def _widen(model: "Model") -> None:
         nn.init.normal_(layer.weight_ih[:, :size], 0.0, size**-0.5 / std)
     if isinstance(model.decoder.readout.out, nn.Linear):
         model.decoder.readout.out.weight *= TIED_READOUT if tied else READOUT
-    if not tied:
-        nn.init.normal_(output.weight, 0.0, output.in_features**-0.5)
 
 
 def _open_forget_gates(model: nn.Module) -> None:

@@ -91,10 +91,8 @@ def test_default_is_glorot_where_no_embedding_is_read() -> None:
     for layer in cells(model):
         reads = 0 if layer.input_size == 80 else 48  # the columns of an embedding; the context comes behind it
         for gate in gates(layer.weight_ih, layer):
-            if reads:
-                assert is_normal(gate[:, :reads], 1.0)
-            assert reads == 48 == layer.input_size or is_uniform(gate[:, reads:], glorot(layer.input_size, 80 if
-                                                                                        layer.hidden == 80 else 40))
+            assert not reads or is_normal(gate[:, :reads], 1.0)
+            assert reads == layer.input_size or is_uniform(gate[:, reads:], glorot(layer.input_size, layer.hidden))
     readout, output = model.decoder.readout.out, model.output
     for linear in linears(model):
         if linear not in (readout, output):
@@ -108,15 +106,24 @@ def test_default_is_glorot_where_no_embedding_is_read() -> None:
     assert all(not bias.any() for bias in biases(model))
 
 
+def test_normalised_layers_begin_with_glorot_and_embeddings_of_norm_one() -> None:
+    model = made("default", layer_norm="output", tie="all")
+    assert is_normal(model.target_embedding.weight, 1 / math.sqrt(48))
+    for layer in cells(model):
+        for gate in gates(layer.weight_ih, layer):
+            assert is_uniform(gate, glorot(layer.input_size, layer.hidden))
+
+
 @pytest.mark.parametrize("tie", ["none", "decoder", "all"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_gate_gets_a_variance_of_one_from_an_embedding(cell: str, tie: str) -> None:
     model = made("default", cell=cell, tie=tie, decoder="input_feeding")
     ids = torch.arange(4, 300)
-    for layer, table in ((model.encoder.layers[0][0], model.source_embedding),  # type: ignore[index]
-                         (model.decoder.stack.layers[0], model.target_embedding)):  # fmt: skip
-        gates_of = table(ids) @ layer.weight_ih[:, :48].T
-        assert gates_of.var().item() == pytest.approx(1, abs=0.1)
+    encoder, decoder = model.encoder.layers[0][0], model.decoder.stack.layers[0]  # type: ignore[index]
+    for layer, table in ((encoder, model.source_embedding), (decoder, model.target_embedding)):
+        assert isinstance(layer, Recurrent | SRU)
+        given = table(ids) @ layer.weight_ih[:, :48].T
+        assert given.var().item() == pytest.approx(1, abs=0.1)
 
 
 def test_bahdanau_is_the_papers_section_b1() -> None:
@@ -183,6 +190,7 @@ def test_tied_weights_begin_as_an_embedding(tie: str) -> None:
     assert model.output.weight is model.target_embedding.weight
     assert is_normal(model.output.weight, 0.4)
     readout = model.decoder.readout.out
+    assert isinstance(readout, nn.Linear)
     assert is_uniform(readout.weight, glorot(readout.in_features, readout.out_features) / 2)
     if tie == "decoder":
         assert is_normal(model.source_embedding.weight, 1 / math.sqrt(48))
