@@ -72,6 +72,7 @@ class Card:
     scores: Sequence[Score] = ()
     samples: Sequence[Sample | tuple[str, str, str]] = ()  # source, output, reference
     version: str = __version__  # of Antiphon
+    recombined: int = 0  # pairs made from the training pairs and added to them
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,8 @@ def _card(name: str, config: Config, source: Tokenizer, target: Tokenizer, card:
         "Vocabulary": vocabulary,
         "Parameters": f"{card.parameters:,}",
         "Data": _escaped(card.data),
-        "Training pairs": f"{card.pairs:,}",
+        "Training pairs": f"{card.pairs:,}"
+        + (f", {card.recombined:,} recombined ones added" if card.recombined else ""),
         "Training": f"{card.updates:,} updates, {card.epochs:.1f} epochs, {card.minutes:.1f} minutes",
         "Preset": _escaped(config.preset or "none"),
         "Seed": str(card.seed),

@@ -76,6 +76,9 @@ class Data(Section):
     )
     max_source_length: Count = option(256, "longest source in pieces; longer training pairs are left out and counted")
     max_target_length: Count = option(256, "longest target in pieces; longer training pairs are left out and counted")
+    recombine: Whole = option(
+        0, "most training pairs to add in which two words that occur in equal environments trade places (Andreas 2020)"
+    )
 
 
 class Text(Section):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from antiphon.config.sections import Config, Data, Text
 from antiphon.data import store
 from antiphon.data.codec import Codec
 from antiphon.data.corpus import Pair, read, records
+from antiphon.data.recombine import recombine
 from antiphon.data.slots import Slots
 from antiphon.data.store import Store
 from antiphon.data.tokenizer import Tokenizer
@@ -31,6 +33,7 @@ FORMAT = "antiphon data"
 VERSION = 1
 STATE = "prepared.json"
 VALID = "valid.jsonl"
+RECOMBINED = "recombined.jsonl"  # only to be read by people: the pairs are in the store
 PROBE = 1000  # pairs that normalisation is tested with before a vocabulary is learnt
 EVERY = 10_000  # pairs between two calls of the progress
 
@@ -46,6 +49,7 @@ class Prepared:
     source: Tokenizer
     target: Tokenizer  # the same object as `source` where the vocabulary is joint
     pairs: int  # in the training corpora, as read
+    recombined: int = 0  # added to them
 
 
 def prepare(
@@ -62,7 +66,7 @@ def prepare(
 
     Args:
         folder: where the data are kept; made if missing.
-        config: the run; its sections data and text are used, and its seed for BPE-dropout.
+        config: the run; its sections data and text are used, and its seed for BPE-dropout and recombined pairs.
         progress: called with the stage, the number of pairs done and, if known, the number of all.
         vocabulary: gives the tokenizers, called if the data are not prepared yet; None: they are learnt.
 
@@ -125,11 +129,13 @@ def _origin(data: Data, config: Config, state: dict[str, Any] | None) -> dict[st
         options["train.start"] = config.train.start
     if data.valid:
         del options["data.held_out"]
+    if not data.recombine:
+        del options["data.recombine"]
     if not config.text.slots:
         del options["text.slots"], options["text.slot_constants"]
-    if config.text.dropout:
+    if config.text.dropout or data.recombine:
         options["train.seed"] = config.train.seed
-    else:
+    if not config.text.dropout:
         del options["text.dropout_copies"]
     known = state["files"] if state else {}
     files = {str(path): _identify(path, known.get(str(path))) for path in map(Path, _all_files(data))}
@@ -289,9 +295,10 @@ def _prepare(
         write(folder / name, tokenizer.to_json())
     rows = ({"source": pair.source, "target": pair.references} for pair in valid)
     write(folder / VALID, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    made = _recombined(folder, config, training, valid, report) if data.recombine else []
     store.build(
         folder / "train",
-        training("tokenising"),
+        chain(training("tokenising"), made),
         Codec(source, target, slots),
         max_source=data.max_source_length,
         max_target=data.max_target_length,
@@ -299,11 +306,27 @@ def _prepare(
         copies=text.dropout_copies if text.dropout else 1,
         seed=config.train.seed,
         fingerprint=_fingerprint(origin),
-        total=survey.pairs,
+        total=survey.pairs + len(made),
     )
-    state = {"format": FORMAT, "version": VERSION, "pairs": survey.pairs, "fingerprint": _fingerprint(origin)} | origin
+    counts = {"pairs": survey.pairs, "recombined": len(made)}
+    state = {"format": FORMAT, "version": VERSION, **counts, "fingerprint": _fingerprint(origin)} | origin
     write(folder / STATE, json.dumps(state, ensure_ascii=False, indent=1))
     return _load(folder, state)
+
+
+def _recombined(
+    folder: Path,
+    config: Config,
+    training: Callable[[str], Iterator[Pair]],
+    valid: list[Pair],
+    report: Progress,
+) -> list[Pair]:
+    """Recombine training pairs; none of the new ones has the source of a development pair."""
+    known = {pair.source for pair in valid}
+    made = recombine(training("learning fragments"), config.data.recombine, config.train.seed, known, report)
+    rows = ({"source": pair.source, "target": pair.target} for pair in made)
+    write(folder / RECOMBINED, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return made
 
 
 def _load(folder: Path, state: dict[str, Any]) -> Prepared:
@@ -316,7 +339,7 @@ def _load(folder: Path, state: dict[str, Any]) -> Prepared:
         valid = [_from_row(json.loads(line)) for line in _read_text(folder / VALID).split("\n") if line]
     except (ValueError, TypeError, KeyError, IndexError) as e:
         raise UserError(f"{folder / VALID}: damaged ({e}); delete {folder} to start again") from e
-    return Prepared(train, valid, tokenizers[0], tokenizers[-1], state["pairs"])
+    return Prepared(train, valid, tokenizers[0], tokenizers[-1], state["pairs"], state.get("recombined", 0))
 
 
 def _from_row(row: dict[str, Any]) -> Pair:

@@ -289,6 +289,7 @@ def _save_model(run: Run, weights: Weights, validation: Validation) -> None:
         command=run.command,
         data=", ".join(run.config.data.train),
         pairs=run.data.pairs,
+        recombined=run.data.recombined,
         parameters=sum(w.numel() for w in weights.values()),
         updates=state.update,
         epochs=round(run.epochs, 2),

@@ -25,6 +25,8 @@ def say_start(run: Run) -> None:
         loops = ", compiled loops" if compiled else ", plain loops (slower: no C++ compiler that works)"
     processes = f", {run.device.world} processes" if run.device.world > 1 else ""
     left_out = ", ".join(f"{n:,} {why}" for why, n in run.data.train.left_out.items() if n)
+    if run.config.data.recombine:
+        run.reporter.say(f"{counted(run.data.recombined, 'recombined pair')} added to the training data")
     run.reporter.say(
         f"{counted(len(run.data.train), 'training pair')}{f' (left out: {left_out})' if left_out else ''}, "
         f"{counted(len(run.data.valid), 'development pair')}; {len(run.data.source):,} source and "
