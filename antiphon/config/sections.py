@@ -84,14 +84,21 @@ class Data(Section):
 class Text(Section):
     """How text becomes pieces."""
 
-    kind: Literal["bpe", "unigram", "word", "char"] = option("bpe", "how text is split into pieces, the subword tokens")
+    kind: Literal["bpe", "unigram", "word", "char", "space"] = option(
+        "bpe", "how text is split into pieces, the subword tokens; `space`: each piece is all that is between spaces"
+    )
     size: Count = option(8000, "largest number of pieces in a vocabulary, specials included")
     source_size: Whole = option(0, "number of source pieces where the vocabularies are separate; 0: as `size`")
     joint: bool = option(True, "one vocabulary for both sides")
-    normalise: Literal["none", "nfc", "nfkc", "tensorflow"] = option(
-        "nfc", "Unicode normalisation before tokenisation; `tensorflow`: the tutorial's standardisation"
+    normalise: Literal["none", "nfc", "nfkc", "tensorflow", "jamo"] = option(
+        "nfc",
+        "Unicode normalisation before tokenisation; `tensorflow`: the tutorial's standardisation; `jamo`: `nfc`, and "
+        "Hangul syllables are decomposed into their letters, and composed again in outputs",
     )
     lowercase: bool = option(False, "lower case after normalisation")
+    hyphens: Literal["keep", "split"] = option(
+        "keep", "`split`: separate words joined by a hyphen (` @-@ `, as Moses does), and join them again in outputs"
+    )
     byte_fallback: bool = option(True, "unseen characters become bytes instead of <unk> (bpe and unigram)")
     symbols: list[str] = option([], "pieces that are never split, such as language tags: `<2de>`")
     vocabulary: Literal["keep", "learn"] = option(

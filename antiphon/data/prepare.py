@@ -131,6 +131,8 @@ def _origin(data: Data, config: Config, state: dict[str, Any] | None) -> dict[st
         del options["data.held_out"]
     if not data.recombine:
         del options["data.recombine"]
+    if config.text.hyphens == "keep":
+        del options["text.hyphens"]
     if not config.text.slots:
         del options["text.slots"], options["text.slot_constants"]
     if config.text.dropout or data.recombine:

@@ -1,6 +1,7 @@
 """Raw text to pieces (subword tokens) and ids, and back: BPE, unigram, words or characters on `tokenizers`.
 
-One JSON document holds everything: normaliser, pre-tokenisation pattern, vocabulary, decoder. A piece includes the
+One JSON document holds everything: normaliser, pre-tokenisation pattern, vocabulary, decoder; but Hangul letters are
+composed to syllables here, because no decoder of the library can do it. A piece includes the
 space before it (" dog"), so that joining pieces gives the text back. Texts in scripts with spaces get one more space
 at their start, so that a word is the same piece at the start of a sentence and later; the decoder removes it.
 
@@ -36,6 +37,8 @@ UNSPACED = (
     "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u19e0-\u19ff\u2e80-\u2fdf\u3005-\u3007\u3041-\u312f\u31a0-\u31bf"
     "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 )
+JAMO = "[\u1100-\u1112]", "[\u1161-\u1175]"  # the consonants and the vowels that begin a Hangul syllable
+HYPHEN = " @-@ "  # in place of a hyphen between words, as Moses's tokenizer writes it (option -a)
 LONGEST = 64  # characters of the longest pre-token; unpunctuated Chinese or Thai would be one "word" a line
 BANK_BITS = 5  # 2 ** 5 different segmentations of a word by BPE-dropout
 BANK_ENTRIES = 500_000  # segmentations kept at a time, so that memory stays flat
@@ -78,12 +81,12 @@ class Tokenizer:
         sample = vocabulary.sample(lines, _generator("sample"))
         for i, line in enumerate(sample):  # in place: two copies of the sample would double the memory
             sample[i] = normaliser.normalize_str(_valid(line))
-        pattern = _pattern(options.kind, symbols)
+        pattern = _pattern(options, symbols)
         model = vocabulary.learn(sample, options.kind, pattern, size, reserved, _either(symbols))
         hf = tokenizers.Tokenizer(model)
         hf.normalizer = normaliser
         hf.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
-        hf.decoder = _decoder(options.kind, symbols, with_bytes)
+        hf.decoder = _decoder(options, symbols, with_bytes)
         return cls(hf)
 
     @classmethod
@@ -167,12 +170,12 @@ class Tokenizer:
             UserError: an id is not in the vocabulary.
         """
         kept = [i for i in self._checked(ids) if i >= len(SPECIALS) or i == UNK]
-        return self._hf.decode(kept, skip_special_tokens=False)
+        return self._composed(self._hf.decode(kept, skip_special_tokens=False))
 
     def decode_all(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """Join the pieces of many texts; see `decode`."""
         kept = [[i for i in self._checked(ids) if i >= len(SPECIALS) or i == UNK] for ids in rows]
-        return self._hf.decode_batch(kept, skip_special_tokens=False)
+        return [self._composed(text) for text in self._hf.decode_batch(kept, skip_special_tokens=False)]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The pieces of the ids, for people: spaces are shown as "▁".
@@ -186,7 +189,7 @@ class Tokenizer:
         """What `decode` gives for the ids of a text whose characters are all known."""
         changed = self._hf.normalizer.normalize_str(_valid(text))
         back: str = self._hf.decoder.decode(list(changed))  # by character, since "<0x41>" whole would be a byte
-        return back
+        return self._composed(back)
 
     def parts(self, other: "Tokenizer") -> list[list[int]]:
         """The ids here of another vocabulary's pieces.
@@ -200,6 +203,13 @@ class Tokenizer:
             [self._vocabulary[piece]] if piece in self._vocabulary else [] if piece in reserved else self._known(piece)
             for piece in sorted(other._vocabulary, key=other._vocabulary.__getitem__)
         ]
+
+    def _composed(self, text: str) -> str:
+        return unicodedata.normalize("NFC", text) if self._decomposes else text
+
+    @cached_property
+    def _decomposes(self) -> bool:
+        return "\u1100" in self._hf.normalizer.normalize_str("\uac00")  # "가"
 
     def _known(self, piece: str) -> list[int]:
         """The ids of the known pieces that a piece's text, which is normalised already, is split into."""
@@ -310,11 +320,15 @@ def _by_character(pieces: list[str], offsets: list[tuple[int, int]]) -> list[tup
 
 
 def _without_spaces(text: str, pieces: list[str], spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Leave out the space before a word, which the piece holds."""
+    """Leave out the space before a word, which the piece holds, or the hyphen in whose place the space is."""
     return [
-        (start + 1 if piece[0] == " " and end - start > 1 and text[start].isspace() else start, end)
+        (start + 1 if piece[0] == " " and end - start > 1 and _as_space(text[start], piece) else start, end)
         for piece, (start, end) in zip(pieces, spans, strict=True)
     ]
+
+
+def _as_space(character: str, piece: str) -> bool:
+    return character.isspace() or (character == "-" and piece[1:2] != "-")
 
 
 def _with_marks(text: str, spans: list[tuple[int, int]], offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -353,8 +367,8 @@ def _checked_symbols(options: Text) -> list[str]:
         changed = _normaliser(options).normalize_str(_valid(symbol))
         if changed != symbol:
             raise UserError(
-                f"text.symbols: '{symbol}' is changed to '{changed.strip()}' by text.normalise or text.lowercase; "
-                "choose one that does not change"
+                f"text.symbols: '{symbol}' is changed to '{changed.strip()}' by text.normalise, text.lowercase or "
+                "text.hyphens; choose one that does not change"
             )
     return symbols
 
@@ -364,9 +378,10 @@ def _either(symbols: list[str]) -> str:
     return "|".join(re.escape(s) for s in sorted(symbols, key=lambda s: (-len(s), s))) or "(?!)"
 
 
-def _first_space(space: str, symbols: list[str]) -> str:
+def _first_space(space: str, kind: str, symbols: list[str]) -> str:
     """The place for the additional first space: before spaces and a word or sign that can carry one."""
-    return rf"(?<![\s\S]){space}(?= *(?!{_either(symbols)})[^\s\p{{N}}{UNSPACED}])"
+    without = r"\s" if kind == "space" else rf"\s\p{{N}}{UNSPACED}"
+    return rf"(?<![\s\S]){space}(?= *(?!{_either(symbols)})[^{without}])"
 
 
 def _normaliser(options: Text) -> Any:
@@ -374,20 +389,42 @@ def _normaliser(options: Text) -> Any:
     steps: list[Any] = []
     if options.normalise == "tensorflow":
         steps = _tensorflow(options.symbols)
+    elif options.normalise == "jamo":
+        steps = _jamo()
     elif options.normalise != "none":
         steps = [{"nfc": normalizers.NFC, "nfkc": normalizers.NFKC}[options.normalise]()]
     if options.lowercase and options.normalise != "tensorflow":
         steps.append(normalizers.Lowercase())
+    if options.hyphens == "split":
+        between = rf"(?<=[\p{{L}}\p{{M}}\p{{N}}]){_outside(options.symbols)}-(?=[\p{{L}}\p{{M}}\p{{N}}])"
+        steps.append(normalizers.Replace(Regex("@(?=-+@)"), "@-"))  # @-@ of the text itself becomes @--@
+        steps.append(normalizers.Replace(Regex(between), HYPHEN))
     if options.kind != "char":
-        steps.append(normalizers.Replace(Regex(_first_space("", options.symbols)), " "))
+        steps.append(normalizers.Replace(Regex(_first_space("", options.kind, options.symbols)), " "))
     return normalizers.Sequence(steps)
 
 
-def _decoder(kind: str, symbols: list[str], with_bytes: bool) -> Any:
+def _decoder(options: Text, symbols: list[str], with_bytes: bool) -> Any:
     steps: list[Any] = [decoders.ByteFallback(), decoders.Fuse()] if with_bytes else [decoders.Fuse()]
-    if kind != "char":
-        steps.append(decoders.Replace(Regex(_first_space(" ", symbols)), ""))
+    if options.kind != "char":
+        steps.append(decoders.Replace(Regex(_first_space(" ", options.kind, symbols)), ""))
+    if options.hyphens == "split":
+        steps += [decoders.Replace(HYPHEN, "-"), decoders.Replace(Regex("@-(?=-+@)"), "@")]
     return decoders.Sequence(steps)
+
+
+def _jamo() -> list[Any]:
+    """NFC for all but Hangul, whose syllables are decomposed.
+
+    NUL, which no corpus has, keeps the first consonant and the vowel apart while NFC composes everything else.
+    """
+    consonant, vowel = JAMO
+    return [
+        normalizers.NFD(),
+        normalizers.Replace(Regex(f"(?<={consonant})(?={vowel})"), "\0"),
+        normalizers.NFC(),
+        normalizers.Replace(Regex(f"(?<={consonant})\0(?={vowel})"), ""),
+    ]
 
 
 def _tensorflow(symbols: list[str]) -> list[Any]:
@@ -395,28 +432,37 @@ def _tensorflow(symbols: list[str]) -> list[Any]:
 
     Runs of spaces become one, since the tutorial then splits at them.
     """
-    inside = [f"(?<={re.escape(s[:k])}){re.escape(s[k:])}" for s in symbols for k in range(len(s))]
-    outside = f"(?!{'|'.join(inside)})" if inside else ""
     return [
         normalizers.NFKD(),
         normalizers.Lowercase(),
-        normalizers.Replace(Regex(f"{outside}[^ a-z.?!,¿]"), ""),
+        normalizers.Replace(Regex(f"{_outside(symbols)}[^ a-z.?!,¿]"), ""),
         *(normalizers.Replace(sign, f" {sign} ") for sign in ".?!,¿"),
         normalizers.Replace(Regex(" +"), " "),
         normalizers.Strip(),
     ]
 
 
-def _pattern(kind: str, symbols: list[str]) -> str:
+def _outside(symbols: list[str]) -> str:
+    """A pattern that matches before every character but those of symbols."""
+    inside = [f"(?<={re.escape(s[:k])}){re.escape(s[k:])}" for s in symbols for k in range(len(s))]
+    return f"(?!{'|'.join(inside)})" if inside else ""
+
+
+def _pattern(options: Text, symbols: list[str]) -> str:
     """The pattern of pre-tokens, which no piece extends beyond; every character belongs to exactly one match.
 
     Digits are separate, without the space before them: a number is then spelt the same everywhere, none is rare, and a
     model can copy it. Words of the kind `word` are whole numbers, single signs and single characters of scripts
-    without spaces.
+    without spaces. Those of the kind `space` are all that is between spaces; without a space before it, a word ends
+    before "<", so that none is a special.
     """
-    symbol = _either(symbols)
+    kind, symbol = options.kind, _either(symbols)
+    if options.hyphens == "split":
+        symbol = f"{symbol}|{HYPHEN[:-1]}"
     if kind == "char":
         return rf"{symbol}|[\s\S]"
+    if kind == "space":
+        return rf"{symbol}| (?:(?!{symbol})\S)+|(?:(?!{symbol})[^\s<])+|<|\s"
     number, run, signs = (r" ?\p{N}+", "{0}", "{1}") if kind == "word" else (r"\p{N}", f"{{0,{LONGEST}}}", "{1,16}")
     return "|".join(
         [

@@ -24,6 +24,9 @@ LINES = [
     "Старый смотритель считает волны: раз, два, три...",
     "حارس المنارة يعد الأمواج",
 ] * 30
+KOREAN = ["등대지기는 파도를 세고 있다.", "값을 읽은 뒤에 다시 읽어 보았다."] * 30
+HYPHENS = ["a well-known state-of-the-art lighthouse of 1920-30", "known for the art"] * 30
+SYLLABLES = "".join(map(chr, range(0xAC00, 0xD7A4)))  # all 11,172
 SYMBOLS = ["<2de>", "<2en>", "<2zh>", "<2ja>", "<2th>"]
 HARD = [
     "",
@@ -53,6 +56,9 @@ HARD = [
     "波" * 1000,
     "!" * 1000,
     "９ ½ Ⅳ ๓ 〇",
+    "등대 값을 ᄀ ᅡ ᆨ 각 가 é 각",
+    "well-known -- a-b-c - -d e- 1-2 파-도 波-浪 <a-b>-c",
+    "a @-@ b @-@- @--@ @---@-@-@ @-@",
 ]
 
 
@@ -67,6 +73,9 @@ def trained() -> dict[str, Tokenizer]:
     made["none"] = Tokenizer.train(LINES, options(normalise="none"), 700)
     made["nfkc"] = Tokenizer.train(LINES, options(normalise="nfkc", lowercase=True), 700)
     made["unknown"] = Tokenizer.train(LINES, options(byte_fallback=False), 500)
+    made["jamo"] = Tokenizer.train([*LINES, *KOREAN], options(normalise="jamo"), 700)
+    made["hyphens"] = Tokenizer.train([*LINES, *HYPHENS], options(hyphens="split"), 700)
+    made["space"] = Tokenizer.train([*LINES, *HYPHENS], options(kind="space"), 200)
     made["tensorflow"] = Tokenizer.train(LINES, options(kind="word", normalise="tensorflow"), 200)
     return made
 
@@ -79,7 +88,7 @@ def read(path: Path) -> list[str]:
 # Round trips
 
 
-@pytest.mark.parametrize("kind", ["bpe", "unigram", "none", "nfkc"])
+@pytest.mark.parametrize("kind", ["bpe", "unigram", "none", "nfkc", "jamo", "hyphens"])
 @pytest.mark.parametrize("raw", HARD)
 def test_decode_inverts_encode_on_hard_text(trained: dict[str, Tokenizer], kind: str, raw: str) -> None:
     tokenizer = trained[kind]
@@ -89,9 +98,15 @@ def test_decode_inverts_encode_on_hard_text(trained: dict[str, Tokenizer], kind:
     assert tokenizer.encode_ids([raw]) == [ids]
 
 
-@pytest.mark.parametrize("kind", ["bpe", "unigram", "none"])
+@pytest.mark.parametrize("kind", ["bpe", "unigram", "none", "jamo", "hyphens"])
 @settings(max_examples=150, deadline=None)
-@given(raw=st.one_of(st.text(), st.text(alphabet="a<>/s0x41pd ▁'你か\u3099\u0301\t")))
+@given(
+    raw=st.one_of(
+        st.text(st.characters(codec="utf-8", exclude_characters="\0")),
+        st.text(alphabet="a<>/s0x41pd ▁'你か\u3099\u0301\t"),
+        st.text(alphabet="ab-@ 값\u1100\u1161\u11a8\u0301"),
+    )
+)
 def test_decode_inverts_encode_on_any_text(trained: dict[str, Tokenizer], kind: str, raw: str) -> None:
     tokenizer = trained[kind]
     assert tokenizer.decode(tokenizer.encode(raw).ids) == tokenizer.normalised(raw)
@@ -159,7 +174,7 @@ def test_symbols_are_never_cut(trained: dict[str, Tokenizer]) -> None:
 
 def test_specials_are_not_learnt_from_a_corpus_that_spells_them() -> None:
     lines = ["</s> <pad> <s> <unk> <0x41> ▁ end</s>"] * 100
-    for kind in ("bpe", "unigram", "word", "char"):
+    for kind in ("bpe", "unigram", "word", "char", "space"):
         tokenizer = Tokenizer.train(lines, options(kind=kind, symbols=[]), 400)
         ids = tokenizer.encode(lines[0]).ids
         assert min(ids) > EOS
@@ -215,9 +230,9 @@ def test_offsets_leave_out_the_space_before_a_word(trained: dict[str, Tokenizer]
     assert encoded.offsets == [(0, 3), (4, 7), (7, 8), (9, 15)]
 
 
-@pytest.mark.parametrize("kind", ["bpe", "unigram", "nfkc", "char", "word", "tensorflow"])
+@pytest.mark.parametrize("kind", ["bpe", "unigram", "nfkc", "char", "word", "jamo", "hyphens", "space", "tensorflow"])
 @settings(max_examples=60, deadline=None)
-@given(raw=st.text(alphabet="aÄ\u0301ﬁ①波か\u3099👩ö .,<2de>\u00a0", max_size=20))
+@given(raw=st.text(alphabet="값a-Ä\u0301ﬁ①波か\u3099👩ö .,<2de>\u00a0", max_size=20))
 def test_offsets_stay_inside_the_text_in_order(trained: dict[str, Tokenizer], kind: str, raw: str) -> None:
     encoded = trained[kind].encode(raw)
     assert len(encoded.ids) == len(encoded.pieces) == len(encoded.offsets)
@@ -278,6 +293,48 @@ def test_dropout_skips_merges_at_its_rate() -> None:
 def test_dropout_needs_bpe(trained: dict[str, Tokenizer]) -> None:
     with pytest.raises(UserError, match=r"text\.kind = 'bpe'"):
         trained["unigram"].encode_ids(["a"], dropout=0.1)
+
+
+# Hangul letters, hyphens, words between spaces
+
+
+def test_every_hangul_syllable_comes_back(trained: dict[str, Tokenizer]) -> None:
+    tokenizer = trained["jamo"]
+    assert tokenizer.decode(tokenizer.encode(SYLLABLES).ids) == SYLLABLES
+    assert tokenizer.decode_all(tokenizer.encode_ids(list(SYLLABLES))) == list(SYLLABLES)
+    other = unicodedata.normalize("NFD", SYLLABLES)
+    assert tokenizer.encode(other).ids == tokenizer.encode(SYLLABLES).ids
+
+
+def test_syllables_are_letters_inside(trained: dict[str, Tokenizer]) -> None:
+    tokenizer = Tokenizer.train(KOREAN, sections.Text(kind="char", normalise="jamo"), 100)
+    encoded = tokenizer.encode("읽é")
+    assert encoded.pieces[:3] == list(unicodedata.normalize("NFD", "읽"))
+    assert encoded.offsets == [(0, 1)] * 3 + [(1, 2)]
+    assert tokenizer.decode(tokenizer.encode("릴 닐").ids) == "릴 닐", "unseen syllables of known letters"
+    assert trained["jamo"].encode("é").pieces == trained["bpe"].encode("é").pieces, "only Hangul is decomposed"
+
+
+def test_the_halves_of_a_word_with_a_hyphen_are_words(trained: dict[str, Tokenizer]) -> None:
+    encoded = trained["hyphens"].encode("a well-known art")
+    assert encoded.pieces == ["▁a", "▁well", "▁@-@", "▁known", "▁art"]
+    assert encoded.offsets == [(0, 1), (2, 6), (6, 7), (7, 12), (13, 16)]
+    assert encoded.ids[3] == trained["hyphens"].encode("known").ids[0]
+    tokenizer = Tokenizer.train(HYPHENS, sections.Text(kind="word", hyphens="split", symbols=["<a-b>"]), 100)
+    assert tokenizer.encode("<a-b> state-of").pieces == ["<a-b>", "▁state", "▁@-@", "▁of"]
+    assert tokenizer.decode(tokenizer.encode("state-of-the-art 1920-30").ids) == "state-of-the-art 1920-30"
+
+
+def test_pieces_between_spaces_are_whole(trained: dict[str, Tokenizer]) -> None:
+    lines = ["<2de> 4_pho.ne here , (x) </s>\n</s>", "</s> <s> 12 bb"]
+    tokenizer = Tokenizer.train(lines * 9, sections.Text(kind="space", symbols=["<2de>"]), 100)
+    encoded = tokenizer.encode(lines[0])
+    assert encoded.pieces[:6] == ["<2de>", "▁4_pho.ne", "▁here", "▁,", "▁(x)", "▁</s>"]
+    for line in (*lines, "12"):
+        ids = tokenizer.encode(line).ids
+        assert tokenizer.decode(ids) == line
+        assert not set(ids) & {PAD, BOS, EOS}
+    assert trained["space"].encode("1920-30").ids == trained["space"].encode("of 1920-30").ids[1:]
 
 
 # The tutorial's standardisation
