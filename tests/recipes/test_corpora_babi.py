@@ -52,7 +52,7 @@ def test_sources_hold_turns_and_results(tmp_path: Path) -> None:
 
 
 def test_facts_and_limits(tmp_path: Path) -> None:
-    rows = prepared(tmp_path, facts=True, results=1)
+    rows = prepared(tmp_path, facts=["R_cuisine", "R_rating"], results=1)
     assert "<result> the_inn thai 4<user> <SILENCE>" in rows[2]["source"] and "a_barn" not in rows[2]["source"]
     (tmp_path / "out").rename(tmp_path / "first")
     short = prepared(tmp_path, words=13)  # <SILENCE> is one, the_inn three
@@ -72,6 +72,6 @@ def test_the_real_files(tmp_path: Path) -> None:
         pytest.skip("ANTIPHON_DATA names no folder of corpora")
     parts = {"train": "trn", "valid": "dev", "test": "tst"}
     files = {f"{a}.txt": Path(data) / "babi_dialog" / f"dialog-babi-task6{b}.txt.gz" for a, b in parts.items()}
-    babi.prepare(files, tmp_path, facts=True)
+    babi.prepare(files, tmp_path, facts=["R_rating"])
     rows = [json.loads(line) for line in (tmp_path / "test.jsonl").read_text("utf-8").splitlines()]
     assert len(rows) == 11237 and len({row["dialogue"] for row in rows}) == 1117  # as Bordes & Weston 2017 have them

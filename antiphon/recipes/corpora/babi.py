@@ -17,12 +17,13 @@ from antiphon.recipes.corpora import rows
 from antiphon.recipes.corpora.measure import Measure
 from antiphon.recipes.fetch import text
 
-FACTS = ("R_cuisine", "R_location", "R_price", "R_rating")  # in the order in which a source has them
 RESULT = "<result>"  # before a restaurant from the knowledge base
 MARKS = Dialogue(turns=1)
 
 
-def prepare(files: Mapping[str, Path], out: Path, *, words: int = 240, facts: bool = False, results: int = 12) -> None:
+def prepare(
+    files: Mapping[str, Path], out: Path, *, words: int = 240, facts: Sequence[str] = (), results: int = 12
+) -> None:
     """Write each set: every reply of the system as a target, the turns before it as the source.
 
     A source has one turn for each restaurant from the knowledge base, in the corpus's order, with its name. The names
@@ -32,7 +33,7 @@ def prepare(files: Mapping[str, Path], out: Path, *, words: int = 240, facts: bo
         files: `train.txt`, `valid.txt` and `test.txt`.
         out: the folder to write into.
         words: longest source; the oldest turns of a longer dialogue are left out.
-        facts: write cuisine, location, price and rating after a restaurant's name, as task 6 needs them.
+        facts: what a source has after a restaurant's name, such as `R_cuisine`, in this order.
         results: most restaurants in a source; the first ones are kept.
     """
     for name in ("train", "valid", "test"):
@@ -49,7 +50,7 @@ def _dialogues(content: str) -> Iterator[list[str]]:
         yield [line.partition(" ")[2] for line in block.splitlines()]
 
 
-def _replies(lines: Sequence[str], words: int, facts: bool, results: int) -> Iterator[tuple[str, str]]:
+def _replies(lines: Sequence[str], words: int, facts: Sequence[str], results: int) -> Iterator[tuple[str, str]]:
     turns: list[Turn] = []
     restaurants: dict[str, dict[str, str]] = {}
     for line in lines:
@@ -66,11 +67,11 @@ def _replies(lines: Sequence[str], words: int, facts: bool, results: int) -> Ite
             turns.append(Turn(RESULT, line))
 
 
-def _results(restaurants: Mapping[str, Mapping[str, str]], facts: bool, results: int) -> list[Turn]:
+def _results(restaurants: Mapping[str, Mapping[str, str]], facts: Sequence[str], results: int) -> list[Turn]:
     """A turn for each of the first restaurants."""
     turns = []
     for name, known in list(restaurants.items())[:results]:
-        values = [known[fact] for fact in FACTS if fact in known] if facts else []
+        values = [known[fact] for fact in facts if fact in known]
         turns.append(Turn(RESULT, " ".join([name, *values])))
     return turns
 
