@@ -228,7 +228,7 @@ class Train(Section):
     average_last: Whole = option(0, "keep the mean of the weights at the last k validations; 0: none")
     epochs: Positive = option(30.0, "longest training in passes over the data")
     steps: Whole = option(0, "longest training in updates; 0: no limit")
-    minutes: NonNegative = option(0.0, "longest training in minutes of this machine; 0: no limit; not reproducible")
+    minutes: NonNegative = option(0.0, "longest training in minutes of this machine, validations included; 0: no limit; not reproducible")
     valid_every: Whole = option(0, "updates between validations; 0: once an epoch")
     valid_start: NonNegative = option(
         0.0, "epochs before the first validation by decoding; the loss is always computed"

@@ -31,6 +31,7 @@ from antiphon.version import __version__
 LOG_EVERY = 50  # updates between two lines of the log
 CHECKPOINT_SECONDS = 600.0  # a long epoch is saved on the way
 SHORT_PASS = 10  # updates; shorter passes are not validated one by one
+DECODING = 4  # times the work of the development loss that a validation with decoding is
 BAD_UPDATES = 20  # updates without a finite gradient, one after the other, that end a run
 
 
@@ -90,6 +91,8 @@ def train(
             show(run, tally.loss, tally.speed)
             if state.update % LOG_EVERY == 0:
                 run.log.write(state.update, {"epoch": run.epochs, **tally.values(done)})
+                if config.train.minutes and not state.validated:
+                    state.closing = run.device.share(_closing_guess(run, tally.speed))
                 tally = Tally()
             if _validation_due(run):
                 _validate(run)
@@ -159,12 +162,14 @@ def update(run: Run) -> Update:
     """
     t, state, model = run.config.train, run.state, run.model
     model.train()
-    sums = torch.zeros(4, dtype=torch.float64)  # nll, target pieces, sentences, risk
+    sums = torch.zeros(5, dtype=torch.float64)  # nll, target pieces, sentences, risk, and the first process's time
     for number, rows in enumerate(run.batches[state.position : state.position + t.accumulate]):
-        sums += torch.tensor(_add_gradients(run, rows, number), dtype=torch.float64)
-    nll, pieces, sentences, risk = run.device.total(sums).tolist()
+        sums += torch.tensor((*_add_gradients(run, rows, number), 0.0), dtype=torch.float64)
+    if run.device.first:
+        sums[-1] = time.monotonic() - run.began
+    nll, pieces, sentences, risk, run.seconds = run.device.total(sums).tolist()
     run.device.total_gradients(model.parameters())
-    rate = learning_rate(t, state.update, run.epochs, run.total, state.lowered)
+    rate = learning_rate(t, state.update, run.epochs, run.total, state.lowered, run.time, state.extended)
     norm = _step(run, pieces if t.normalise == "tokens" else sentences, rate)
     state.update += 1
     run.average.update(model, state.update)
@@ -236,13 +241,14 @@ def sampled_inputs(run: Run, sources: torch.Tensor, targets: torch.Tensor) -> to
 
 def _validate(run: Run, last: bool = False) -> None:
     """Validate the averaged weights, keep them if they are the best so far, and count towards patience and plateau."""
-    state, t = run.state, run.config.train
+    state, t, began = run.state, run.config.train, time.monotonic()
     averaged = run.average.at_validation(run.model)
     verdict: tuple[float | None, float, bool] = (None, math.inf, False)
+    decode = last or run.epochs >= t.valid_start
     if run.validator is not None:
         now = copied(run.model)
         put(run.model, averaged)
-        validation = run.validator.validate(run.model, decode=last or run.epochs >= t.valid_start)
+        validation = run.validator.validate(run.model, decode=decode)
         put(run.model, now)
         verdict = judge(t.metric, validation, state)
         _log_validation(run, validation)
@@ -251,7 +257,10 @@ def _validate(run: Run, last: bool = False) -> None:
             _save_model(run, averaged, validation)
         if run.watch is not None and verdict[0] is not None:
             run.stopped = run.watch(verdict[0])
-    (value, loss, better), run.stopped = run.device.share((verdict, run.stopped))
+    closing = (time.monotonic() - began) * (1 if decode else DECODING) + run.saving
+    (value, loss, better), run.stopped, closing = run.device.share((verdict, run.stopped, closing))
+    if not last:  # the last one's must not move the end that was reached
+        state.closing = closing
     state.validated = state.update
     if better:
         state.best, state.best_loss, state.best_update, state.since_best = value, loss, state.update, 0
@@ -273,6 +282,11 @@ def judge(metric: str, validation: Validation, state: State) -> tuple[float | No
         return value, validation.loss, math.isfinite(value)
     better = (sign * value, -validation.loss) > (sign * state.best, -state.best_loss)
     return value, validation.loss, better
+
+
+def _closing_guess(run: Run, speed: float) -> float:
+    """Seconds of a validation before there was one: loss and decoding, like training on as many pieces."""
+    return 0.0 if run.validator is None else sum(map(len, run.validator.targets)) / speed
 
 
 def _log_validation(run: Run, validation: Validation) -> None:
@@ -314,13 +328,16 @@ def end_reason(run: Run) -> str:
         return f"train.steps = {t.steps} is reached"
     if t.patience and state.since_best >= t.patience:
         return f"no better {t.metric} in train.patience = {t.patience} validations"
-    if t.minutes and run.device.share(time.monotonic() - run.began >= t.minutes * 60):
+    if run.time >= 1:
         return f"train.minutes = {t.minutes:g} is reached"
     return ""
 
 
 def _validation_due(run: Run) -> bool:
     every, state = run.config.train.valid_every, run.state
+    limit = run.config.train.minutes * 60
+    if limit and run.seconds + 2 * state.closing >= limit:
+        return False  # there is time for the last one alone
     if every:
         return state.update % every == 0
     return state.position == 0 and state.update - state.validated >= SHORT_PASS

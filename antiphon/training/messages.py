@@ -18,6 +18,7 @@ def say_start(run: Run) -> None:
     if not run.device.first:
         return
     weights = sum(weight.numel() for weight in run.model.parameters())
+    minutes = run.config.train.minutes
     precision = "bfloat16 products" if run.device.bfloat16 else "float32"
     loops = ""
     if run.device.torch.type == "cpu":
@@ -32,10 +33,12 @@ def say_start(run: Run) -> None:
         f"{counted(len(run.data.valid), 'development pair')}; {len(run.data.source):,} source and "
         f"{len(run.data.target):,} target pieces\n"
         f"{weights:,} weights, {run.device.torch}, {precision}{loops}{processes}, "
-        f"{counted(run.total, 'update')} at most"
+        f"{counted(run.total, 'update')}{f' or {clock(60 * minutes)}' if minutes else ''} at most"
     )
     if run.state.update:
         run.reporter.say(f"resuming from update {run.state.update:,} (epoch {run.epochs:.2f})")
+        if run.state.extended == run.state.update:
+            run.reporter.say("the training ends later or earlier than before: its learning rate rises again from zero")
 
 
 def show(run: Run, loss: float, speed: float) -> None:
@@ -51,7 +54,9 @@ def show(run: Run, loss: float, speed: float) -> None:
         best = [] if state.best is None else [f"best {metric} {state.best:.2f}"]
         detail = [f"loss {loss:.3f}", *best, f"epoch {run.epochs:.2f}", f"{speed:,.0f} pieces/s"]
         elapsed = time.monotonic() - run.began
-        run.reporter.show("training", state.update, run.total, ", ".join(detail), elapsed)
+        limit = run.config.train.minutes * 60
+        done = max(state.update, run.total * min(1.0, elapsed / limit) if limit else 0)  # whichever ends it
+        run.reporter.show("training", done, run.total, ", ".join(detail), elapsed)
 
 
 def say_validation(run: Run, validation: Validation, better: bool) -> None:
@@ -85,8 +90,7 @@ def say_validation(run: Run, validation: Validation, better: bool) -> None:
 def say_finished(run: Run, reason: str) -> None:
     """Say that there is nothing left to train."""
     if run.device.first:
-        advice = "" if run.config.train.schedule == "cosine" else "; to train longer, raise that limit"
-        run.reporter.say(f"{run.out}: this training is finished ({reason}){advice}")
+        run.reporter.say(f"{run.out}: this training is finished ({reason}){_advice(reason)}")
 
 
 def say_end(run: Run, reason: str) -> None:
@@ -94,4 +98,10 @@ def say_end(run: Run, reason: str) -> None:
     if run.device.first:
         state, metric = run.state, run.config.train.metric
         best = "" if state.best is None else f"; best {metric} {state.best:.2f} at update {state.best_update:,}"
-        run.reporter.say(f"{reason} after {clock(state.seconds)}{best}; the model is in {run.out}")
+        run.reporter.say(f"{reason} after {clock(state.seconds)}{best}; the model is in {run.out}{_advice(reason)}")
+
+
+def _advice(reason: str) -> str:
+    """How to continue, where an option has ended the training."""
+    option = re.search(r"train\.\w+", reason)
+    return f"; to train for longer, run the same command with a larger {option[0]}" if option else ""

@@ -16,6 +16,8 @@ from antiphon.config.sections import Train
 
 Weights = dict[str, Tensor]
 
+RISE = 100  # updates over which the rate of an extended run rises again, if `warmup` is shorter
+
 
 def optimiser(parameters: Iterable[nn.Parameter], options: Train) -> torch.optim.Optimizer:
     """The optimiser a run asks for, at its highest learning rate."""
@@ -34,8 +36,13 @@ def optimiser(parameters: Iterable[nn.Parameter], options: Train) -> torch.optim
             )
 
 
-def learning_rate(options: Train, update: int, epoch: float, total: int, lowered: int) -> float:
+def learning_rate(
+    options: Train, update: int, epoch: float, total: int, lowered: int, time: float = 0.0, extended: int = 0
+) -> float:
     """The learning rate of an update: linear warm-up, then the schedule.
+
+    `cosine` follows the larger of two shares, that of the updates and that of the time, so it reaches zero at whichever
+    limit comes first. Where the end was moved, the rate rises again from zero to the new curve.
 
     Args:
         options: the `[train]` section.
@@ -43,21 +50,30 @@ def learning_rate(options: Train, update: int, epoch: float, total: int, lowered
         epoch: passes over the data made so far, with their fraction.
         total: updates of the whole run, as far as it is known; `cosine` reaches zero there.
         lowered: times that `plateau` has lowered the rate.
+        time: share of `minutes` that is used; 0 without such a limit.
+        extended: the update after which the run was last given another end; 0: never.
     """
     o = options
     if update < o.warmup:
         return o.learning_rate * (update + 1) / o.warmup
     steps = max(0, math.floor((epoch - o.decay_start) / o.decay_every) + 1) if epoch >= o.decay_start else 0
-    done = min(1.0, (update - o.warmup) / max(1, total - o.warmup))
+    done = min(1.0, max(time, (update - o.warmup) / max(1, total - o.warmup)))
     factors: dict[str, float] = {
         "constant": 1.0,
         "halving": o.decay**steps,  # Sutskever 2014, section 3.4
         "exponential": o.decay ** max(0.0, (epoch - o.decay_start) / o.decay_every),
         "inverse_sqrt": math.sqrt(max(1, o.warmup) / max(1, o.warmup, update + 1)),  # Vaswani 2017, eq. 3
-        "cosine": (1 + math.cos(math.pi * done)) / 2,
+        "cosine": (1 + math.cos(math.pi * done)) / 2 * _risen(options, update, total, extended),
         "plateau": o.decay**lowered,
     }
     return o.learning_rate * factors[o.schedule]
+
+
+def _risen(options: Train, update: int, total: int, extended: int) -> float:
+    """Warm-up of an extended run, as a share of the schedule's rate; it takes a quarter of what is left at most."""
+    if not extended:
+        return 1.0
+    return min(1.0, (update - extended + 1) / max(1, min(max(options.warmup, RISE), (total - extended) // 4)))
 
 
 class Average:

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,9 +32,11 @@ from antiphon.words import counted
 Watch = Callable[[float], str]
 Setup = Callable[[Config], Config]
 
+# The options of [train] that say where a run ends; the schedule `cosine` depends on them.
+END = ("epochs", "steps", "minutes")
 # Options of [train] that may change when a run is resumed.
 FREE = {
-    "epochs", "steps", "minutes", "patience", "samples", "tensorboard", "threads", "device", "checkpoint_every",
+    *END, "patience", "samples", "tensorboard", "threads", "device", "checkpoint_every",
 }  # fmt: skip
 
 
@@ -55,6 +57,8 @@ class State:
     seconds: float = 0.0  # of training, over all its parts
     logged: int = 0  # bytes of the log
     finished: bool = False  # the last validation is made and the model is written
+    extended: int = 0  # the update after which the run was last given another end
+    closing: float = 0.0  # seconds that a validation and what it saves take, as far as they are known
 
 
 @dataclass
@@ -79,6 +83,8 @@ class Run:
     log: Log
     began: float  # on the monotonic clock: when it would have begun, had it never been stopped
     saved: float  # on the monotonic clock: the last checkpoint
+    seconds: float  # used so far, by the first process's clock at the last update; equal in all processes
+    saving: float = 0.0  # seconds that the last checkpoint took
     stopped: str = ""  # why `watch` has stopped it
     last_output: str | None = None  # the model's output for the development pair that is shown
     warned: set[str] = field(default_factory=set)  # faults of outputs that were reported
@@ -87,6 +93,14 @@ class Run:
     def epochs(self) -> float:
         """Passes over the data made, with their fraction."""
         return self.state.epoch + self.state.position / len(self.batches)
+
+    @property
+    def time(self) -> float:
+        """Share of `train.minutes` that is used, but for what the last validation needs; 0 without such a limit."""
+        limit = self.config.train.minutes * 60
+        if not limit:
+            return 0.0
+        return min(1.0, self.seconds / (limit - self.state.closing)) if limit > self.state.closing else 1.0
 
     def batch(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
         """Sources [B, S] and targets [B, T] of some rows, both ending in EOS."""
@@ -103,7 +117,8 @@ class Run:
 
     def checkpoint(self) -> None:
         """Write everything that is needed to resume from here."""
-        self.state.seconds = time.monotonic() - self.began
+        began = time.monotonic()
+        self.state.seconds = began - self.began
         self.state.logged = self.log.flush()
         tensors = {f"model.{k}": v for k, v in copied(self.model).items()}
         for i, values in self.optimiser.state_dict()["state"].items():
@@ -117,6 +132,7 @@ class Run:
             meta = {"state": asdict(self.state), "config": self.config.model_dump(), "world": self.device.world}
             checkpoint.save(checkpoint_folder(self.out), self.state.update, tensors, FORMAT | meta)
         self.saved = time.monotonic()
+        self.saving = self.saved - began
 
 
 def open_run(
@@ -156,6 +172,8 @@ def open_run(
                 reporter.say(message)
     average = Average(model, t.ema, t.average_last)
     state = State() if loaded is None else _restore(*loaded, model, optim, average, device)
+    if loaded is not None:
+        _extend(state, t, loaded[1]["config"]["train"])
     batches = _pass(data.train, t, state.epoch, device)
     first_pass = batches if state.epoch == 0 else _pass(data.train, t, 0, device)
     return Run(
@@ -166,6 +184,7 @@ def open_run(
         log=Log(out / "run", state.logged, state.update, t.tensorboard, device.first),
         began=time.monotonic() - state.seconds,
         saved=time.monotonic(),
+        seconds=state.seconds,
     )  # fmt: skip
 
 
@@ -236,6 +255,16 @@ def _restore(
     return State(**meta["state"])
 
 
+def _extend(state: State, t: Train, before: Mapping[str, Any]) -> None:
+    """Note that a run under `cosine`, whose rate depends on its end, has another end now than at its checkpoint.
+
+    A run that early stopping has ended is none: it is the patience that has to be raised.
+    """
+    moved = any(getattr(t, key) != before.get(key, Train.model_fields[key].default) for key in END)
+    if moved and t.schedule == "cosine" and not (t.patience and state.since_best >= t.patience):
+        state.extended, state.since_best = state.update, 0
+
+
 def _random_states(device: Device) -> list[torch.Tensor]:
     """The state of every process's random generators: the processor's, and behind it the GPU's."""
     on_cuda = device.torch.type == "cuda"
@@ -265,15 +294,12 @@ def _check_memory(config: Config, data: Prepared, device: Device) -> None:
 
 def _check_same(meta: dict[str, Any], config: Config, world: int, out: Path) -> None:
     """Refuse to resume a run with options that would have made another one; `prepare` has checked data and text."""
-    old, new = meta["config"], config.model_dump()
-    # A cosine falls over the whole run: with another end, all of it would have been another.
-    free = FREE - {"epochs", "steps"} if config.train.schedule == "cosine" else FREE
-    changes = []
+    old, new, changes = meta["config"], config.model_dump(), []
     for section in ("model", "train", "search"):
         fields = SECTIONS[section].model_fields
         for key, value in new[section].items():
             before = old.get(section, {}).get(key, fields[key].default)  # an older version did not have every option
-            if before != value and not (section == "train" and key in free):
+            if before != value and not (section == "train" and key in FREE):
                 changes.append(f"{section}.{key} was {json.dumps(before)}, now {json.dumps(value)}")
     if meta["world"] != world:
         changes.append(f"{counted(meta['world'], 'process', 'processes')} were training, now {world}")

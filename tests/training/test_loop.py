@@ -17,7 +17,7 @@ from antiphon.nn.model import Loss, Model, shifted
 from antiphon.training import checkpoint, loop
 from antiphon.training.optim import copied
 from antiphon.training.run import Run, State, open_run
-from antiphon.training.validate import Validation
+from antiphon.training.validate import Validation, Validator
 
 SGD: dict[str, Any] = {"optimiser": "sgd", "learning_rate": 0.7, "schedule": "constant"}
 
@@ -193,7 +193,67 @@ def test_a_plateau_lowers_the_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_minutes_end_a_run(tmp_path: Path) -> None:
     outcome, told = run(tmp_path, options(tmp_path, train={"minutes": 1e-6}))
-    assert outcome.updates == 0 and "train.minutes = 1e-06 is reached" in told.text and outcome.best is not None
+    assert outcome.updates == 1 and "train.minutes = 1e-06 is reached" in told.text and outcome.best is not None
+    assert "with a larger train.minutes" in told.text
+
+
+class Clock:
+    """A clock of its own: each update takes two seconds, and a validation seven."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr("time.monotonic", lambda: self.now)
+        whole, validate = Run.batch, Validator.validate
+
+        def batch(run: Run, rows: Any) -> Any:
+            self.now += 2
+            return whole(run, rows)
+
+        def validated(*arguments: Any, **named: Any) -> Validation:
+            self.now += 7
+            return validate(*arguments, **named)
+
+        monkeypatch.setattr(Run, "batch", batch)
+        monkeypatch.setattr(Validator, "validate", validated)
+
+
+TIMED = {"schedule": "cosine", "minutes": 2.0, "epochs": 1000.0, "valid_every": 20, "checkpoint_every": 7}
+
+
+def test_a_cosine_ends_with_the_minutes_and_so_does_the_last_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    outcome, _ = run(tmp_path, options(tmp_path, train=TIMED))
+    assert 118 <= clock.now <= 122 and outcome.minutes == pytest.approx(clock.now / 60)
+    lines = log(tmp_path / "model")
+    rates = [line["learning_rate"] for line in lines if "learning_rate" in line]
+    assert rates[-1] < 1e-6 and max(rates) == rates[0] > 0.99e-3 and rates == sorted(rates, reverse=True)
+    assert [line["step"] for line in lines if "valid_loss" in line] == [20, 40, outcome.updates]
+    again, told = run(tmp_path, options(tmp_path, train=TIMED))
+    assert again.updates == outcome.updates and "finished (train.minutes = 2 is reached)" in told.text
+
+
+def test_a_validation_is_left_out_where_there_is_time_for_the_last_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    outcome, _ = run(tmp_path, options(tmp_path, train={**TIMED, "valid_every": 25}))  # due at 114 s of 120
+    steps = [line["step"] for line in log(tmp_path / "model") if "valid_loss" in line]
+    assert steps == [25, outcome.updates] and outcome.updates > 50 and clock.now <= 122
+
+
+def test_a_stopped_run_goes_on_where_its_time_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_validate", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(tmp_path, options(tmp_path, train=TIMED))
+    clock.now = 10_000.0
+    outcome, told = run(tmp_path, options(tmp_path, train=TIMED))  # from update 14, after 28 s
+    assert "resuming from update 14" in told.text and 89 <= clock.now - 10_000 <= 94
+    assert outcome.minutes == pytest.approx(2, abs=0.04)
 
 
 def test_the_best_model_is_kept_not_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,16 @@ from antiphon.config.sections import Train
 from antiphon.training.optim import Average, copied, learning_rate, optimiser, put
 
 
-def rate(update: int = 0, epoch: float = 0.0, total: int = 100, lowered: int = 0, **options: Any) -> float:
-    return learning_rate(Train(**options), update, epoch, total, lowered)
+def rate(
+    update: int = 0,
+    epoch: float = 0.0,
+    total: int = 100,
+    lowered: int = 0,
+    time: float = 0.0,
+    extended: int = 0,
+    **options: Any,
+) -> float:
+    return learning_rate(Train(**options), update, epoch, total, lowered, time, extended)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +55,23 @@ def test_cosine_ends_at_zero() -> None:
     assert [rate(u, **options) for u in (19, 20, 70, 120, 150)] == pytest.approx([1, 1, 0.5, 0, 0], abs=1e-12)
     assert rate(45, **options) == pytest.approx((1 + math.cos(math.pi / 4)) / 2)
     assert rate(5, total=0, schedule="cosine", learning_rate=1.0) == pytest.approx(0)
+
+
+def test_cosine_follows_the_time_where_that_ends_first() -> None:
+    options: dict[str, Any] = {"learning_rate": 1.0, "schedule": "cosine", "total": 10**6}
+    assert [rate(9, time=share, **options) for share in (0.25, 0.5, 1.0)] == pytest.approx(
+        [(1 + math.cos(math.pi / 4)) / 2, 0.5, 0], abs=1e-9
+    )
+    assert rate(750_000, time=0.5, **options) == rate(750_000, **options)
+
+
+def test_an_extended_cosine_rises_from_zero_to_the_longer_one() -> None:
+    options: dict[str, Any] = {"learning_rate": 1.0, "warmup": 200, "schedule": "cosine", "total": 3000}
+    risen = [rate(u, extended=1000, **options) / rate(u, **options) for u in (1000, 1099, 1199, 1200, 2500)]
+    assert risen == pytest.approx([1 / 200, 0.5, 1, 1, 1])
+    assert rate(3000, extended=1000, **options) == pytest.approx(0)
+    short = {**options, "total": 1040, "warmup": 0}  # a quarter of what is left, at most
+    assert rate(1009, extended=1000, **short) == rate(1009, **short) > 0
 
 
 def test_exponential_falls_smoothly_from_its_start() -> None:

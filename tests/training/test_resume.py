@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from tasks import last_checkpoint, log, options, run, same, weights
 from antiphon.config.sections import Config
 from antiphon.errors import UserError
 from antiphon.training import checkpoint, loop
+from antiphon.training.loop import train
 from antiphon.training.validate import Validator
 
 ROOT = Path(__file__).parents[1]
@@ -191,6 +193,57 @@ def test_more_epochs_go_on_and_end_as_if_asked_for_at_once(tmp_path: Path) -> No
     check_same(tmp_path / "model", tmp_path / "whole")
     fewer, told = run(tmp_path, short)
     assert "finished (train.epochs = 2 is reached)" in told.text and fewer.updates == 52
+
+
+COSINE = {"schedule": "cosine", "learning_rate": 0.02, "warmup": 3, "valid_every": 8, "ema": 0.9}
+
+
+def rates(out: Path) -> list[float]:
+    return [line["learning_rate"] for line in log(out) if "learning_rate" in line]
+
+
+def test_a_finished_cosine_is_extended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    _, told = run(tmp_path, options(tmp_path, train={**COSINE, "steps": 20}))
+    assert "run the same command with a larger train.steps" in told.text
+    shutil.copytree(tmp_path / "model", tmp_path / "stopped")
+    longer = options(tmp_path, train={**COSINE, "steps": 60})
+    outcome, told = run(tmp_path, longer)
+    assert outcome.updates == 60 and "its learning rate rises again from zero" in told.text
+    course = rates(tmp_path / "model")
+    assert len(course) == 60 and course[19] < 1e-3 and course[20] < course[19] + 2e-3
+    peak = course.index(max(course[20:]))
+    assert 25 <= peak <= 30 and course[20 : peak + 1] == sorted(course[20 : peak + 1])
+    assert course[peak:] == sorted(course[peak:], reverse=True) and course[-1] < 1e-4
+
+    def stop(*_: object, decode: bool) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # stopped at update 24, resumed from 20
+        patch.setattr(Validator, "validate", stop)
+        run(tmp_path, longer, "stopped")
+    run(tmp_path, longer, "stopped")
+    check_same(tmp_path / "stopped", tmp_path / "model")
+    assert rates(tmp_path / "stopped") == course
+
+
+def test_an_unfinished_cosine_may_be_given_another_end(tmp_path: Path) -> None:
+    def stop(_: float) -> str:
+        return "enough"
+
+    first = options(tmp_path, train={**COSINE, "steps": 40})
+    train(first, tmp_path / "model", watch=stop)
+    outcome, told = run(tmp_path, options(tmp_path, train={**COSINE, "steps": 24}))
+    assert "resuming from update 8" in told.text and "rises again" in told.text and outcome.updates == 24
+    outcome, told = run(tmp_path, options(tmp_path, train={**COSINE, "steps": 16}))
+    assert outcome.updates == 24 and "this training is finished (train.steps = 16 is reached)" in told.text
+
+
+def test_early_stopping_is_not_undone_by_a_later_end(tmp_path: Path) -> None:
+    stuck = {**COSINE, "learning_rate": 1e-9, "patience": 2, "valid_every": 4}
+    run(tmp_path, options(tmp_path, train={**stuck, "steps": 100}))
+    _, told = run(tmp_path, options(tmp_path, train={**stuck, "steps": 200}))
+    assert "finished (no better exact_match in train.patience = 2 validations)" in told.text
 
 
 def test_patience_and_steps_may_be_raised(tmp_path: Path) -> None:
