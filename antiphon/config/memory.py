@@ -52,6 +52,7 @@ def _activations(config: Config, vocabulary: int) -> int:
     m, sentence = config.model, 32  # pieces in a usual sentence
     size = shapes(m)
     positions = config.train.batch * (1 if config.train.batch_unit == "tokens" else sentence)
+    positions *= 2 if config.train.r_drop else 1
     gates = 2 * (CELLS[m.cell].gates + 2)  # gates and states, and their gradients
     encoder = m.encoder_layers * size.directions * gates * m.encoder_hidden
     decoder = m.decoder_layers * gates * m.decoder_hidden

@@ -76,6 +76,10 @@ RULES = {
         lambda c, n: c.model.copy_source and not c.text.joint,
         "model.copy_source needs text.joint = true: what is copied must be a piece of the target's vocabulary",
     ),
+    "two passes with copying": Rule(
+        lambda c, n: c.train.r_drop > 0 and c.model.copy_source,
+        "train.r_drop compares the vocabulary's distributions, so it cannot be used with model.copy_source",
+    ),
     # layers and readout
     "normalised gates": Rule(
         lambda c, n: c.model.layer_norm == "gates" and not CELLS[c.model.cell].normalised,

@@ -208,6 +208,9 @@ class Train(Section):
     coverage_loss: NonNegative = option(
         0.0, "weight of the loss of attending twice to the same (See 2017, eq. 12 and 13); needs model.coverage"
     )
+    r_drop: NonNegative = option(
+        0.0, "weight (alpha) of the disagreement of two passes with different dropout (Wu 2021); 0: one pass"
+    )
     scheduled_sampling: Rate = option(0.0, "final chance that an input token is the model's own (Bengio 2015)")
     scheduled_sampling_steps: Count = option(10000, "updates over which that chance rises from 0")
     risk: Risk = option(
@@ -228,7 +231,9 @@ class Train(Section):
     average_last: Whole = option(0, "keep the mean of the weights at the last k validations; 0: none")
     epochs: Positive = option(30.0, "longest training in passes over the data")
     steps: Whole = option(0, "longest training in updates; 0: no limit")
-    minutes: NonNegative = option(0.0, "longest training in minutes of this machine, validations included; 0: no limit; not reproducible")
+    minutes: NonNegative = option(
+        0.0, "longest training in minutes of this machine, validations included; 0: no limit; not reproducible"
+    )
     valid_every: Whole = option(0, "updates between validations; 0: once an epoch")
     valid_start: NonNegative = option(
         0.0, "epochs before the first validation by decoding; the loss is always computed"

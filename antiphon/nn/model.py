@@ -89,6 +89,7 @@ class Model(nn.Module):
         smoothing: float = 0.0,
         inputs: Tensor | None = None,
         coverage: float = 0.0,
+        r_drop: float = 0.0,
     ) -> Loss:
         """Cross entropy of targets [B, T] (ending in EOS, padded) given sources [B, S].
 
@@ -98,17 +99,24 @@ class Model(nn.Module):
             smoothing: label smoothing.
             inputs: pieces fed instead of the shifted targets, for scheduled sampling [B, T].
             coverage: weight of `coverage_loss` in the total.
+            r_drop: weight of the disagreement between two passes with dropouts of their own (Wu 2021, eq. 4); the loss
+                is the mean of both passes'.
         """
-        readout, alpha = self(sources, shifted(targets) if inputs is None else inputs)
+        inputs, passes = shifted(targets) if inputs is None else inputs, 2 if r_drop else 1
+        readout, alpha = self(sources.repeat(passes, 1), inputs.repeat(passes, 1))
         real = targets != PAD
         copying = None
         if self.copier is not None:
             copying = self.copier.gate(readout)[real], copied(alpha, sources, targets)[real]
-        r, y = readout[real], targets[real]
-        total, nll = output_loss(r, self.output.weight, self.output.bias, y, smoothing, copying)
+        y = targets[real]
+        if r_drop:  # both readouts of a position beside each other
+            r, y, real = torch.stack(readout.chunk(2), 2)[real].flatten(0, 1), y.repeat_interleave(2), real.repeat(2, 1)
+        else:
+            r = readout[real]
+        total, nll = output_loss(r, self.output.weight, self.output.bias, y, smoothing, copying, r_drop)
         if coverage:
             total = total + coverage * coverage_loss(alpha, real)
-        return Loss(total, nll, int(real.sum()))
+        return Loss(total / passes, nll / passes, len(y) // passes)
 
     def log_p(self, sources: Tensor, targets: Tensor, rows: Tensor) -> Tensor:
         """log p of targets [N, T] (ending in EOS, padded), each given one of the sources [B, S], in nats. [N]

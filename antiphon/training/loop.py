@@ -185,7 +185,7 @@ def _add_gradients(run: Run, rows: Rows, number: int) -> tuple[float, int, int, 
     with torch.set_grad_enabled(share < 1):
         inputs = sampled_inputs(run, sources, targets)
         with run.device.products():
-            loss = model.loss(sources, targets, t.label_smoothing, inputs, t.coverage_loss)
+            loss = model.loss(sources, targets, t.label_smoothing, inputs, t.coverage_loss, t.r_drop)
     if share < 1:
         torch.autograd.backward((1 - share) * loss.total)
     nll, pieces = float(loss.nll), loss.pieces

@@ -27,6 +27,7 @@ BROKEN: dict[str, dict[str, dict[str, Any]]] = {
     "loss of coverage": {"model": {"decoder": "bahdanau"}, "train": {"coverage_loss": 1.0}},
     "copying without attention": {"model": {"decoder": "context", "copy_source": True}},
     "copying between vocabularies": {"model": {"copy_source": True}, "text": {"joint": False}},
+    "two passes with copying": {"model": {"copy_source": True}, "train": {"r_drop": 1.0}},
     "normalised gates": {"model": {"cell": "sru", "layer_norm": "gates"}},
     "size of a sum": {"model": {"readout": "residual", "readout_size": 5}},
     "context of another size": {"model": {"readout": "residual", "decoder_hidden": 6}},

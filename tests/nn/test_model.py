@@ -147,6 +147,26 @@ def test_coverage_sums_what_was_attended_to() -> None:
         torch.testing.assert_close(state["coverage"], total)
 
 
+@pytest.mark.parametrize("decoder", ["over_outputs", "bahdanau"])
+def test_r_drop_adds_what_two_passes_differ_by(decoder: str) -> None:
+    model = made({"decoder": decoder, "dropout_output": 0.3, "dropout_embedding": 0.2}).train()
+    torch.manual_seed(5)
+    loss = model.loss(SOURCES, TARGETS, r_drop=0.7)
+    torch.manual_seed(5)
+    readout, _ = model(SOURCES.repeat(2, 1), shifted(TARGETS).repeat(2, 1))
+    log_p, log_q = (part[TARGETS != PAD] for part in model.output(readout).log_softmax(-1).chunk(2))
+    y = TARGETS[TARGETS != PAD].unsqueeze(1)
+    nll = -(log_p.gather(1, y) + log_q.gather(1, y)).sum() / 2
+    apart = (log_p.exp() * (log_p - log_q) + log_q.exp() * (log_q - log_p)).sum() / 2
+    assert float(apart) > 0.01 and loss.pieces == 9
+    torch.testing.assert_close((loss.total, loss.nll), (nll + 0.7 / 2 * apart, nll.detach()))
+    expected = torch.autograd.grad(nll + 0.7 / 2 * apart, list(model.parameters()), allow_unused=True)
+    for got, want in zip(torch.autograd.grad(loss.total, list(model.parameters())), expected, strict=True):
+        torch.testing.assert_close(got, want)
+    nothing = made({"decoder": decoder}).train()  # without dropout both passes are one
+    torch.testing.assert_close(nothing.loss(SOURCES, TARGETS, r_drop=5.0), nothing.loss(SOURCES, TARGETS))
+
+
 def test_step_is_pure() -> None:
     model = made({"decoder": "input_feeding", "coverage": True, "score": "additive"})
     with torch.no_grad():

@@ -4,6 +4,7 @@ import pytest
 import torch
 from loops import use_loops
 from torch import Tensor
+from torch.nn import functional as F
 
 from antiphon.nn.fused import output_loss
 
@@ -35,6 +36,25 @@ def test_output_loss_equals_its_plain_twin(smoothing: float, monkeypatch: pytest
         torch.testing.assert_close(a, b)
     with torch.no_grad():
         torch.testing.assert_close(output_loss.output_loss(r, weight, bias, targets, smoothing), plain)
+
+
+@pytest.mark.usefixtures("loops")
+@pytest.mark.parametrize("chunk", [512 * V, 7 * V])  # an odd number of rows would part a pair
+def test_the_disagreement_of_two_passes_equals_its_plain_twin(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output_loss, "CHUNK", chunk)
+    r, weight, bias, targets = inputs()
+    targets = targets[::2].repeat_interleave(2)
+    fused = output_loss.output_loss(r, weight, bias, targets, 0.1, r_drop=0.7)
+    grads = torch.autograd.grad(fused[0] * 0.5, (r, weight, bias))
+    p, q = (part.double() for part in (r @ weight.T + bias).softmax(-1).unflatten(0, (-1, 2)).unbind(1))
+    symmetric = (F.kl_div(q.log(), p, reduction="sum") + F.kl_div(p.log(), q, reduction="sum")) / 2
+    whole = output_loss.plain_output_loss(r, weight, bias, targets, 0.1)
+    plain = whole[0] + 0.7 * symmetric, whole[1]
+    expected = torch.autograd.grad(plain[0] * 0.5, (r, weight, bias))
+    for a, b in zip((*fused, *grads), (*plain, *expected), strict=True):
+        torch.testing.assert_close(a, b)
+    with torch.no_grad():
+        torch.testing.assert_close(output_loss.output_loss(r, weight, bias, targets, 0.1, r_drop=0.7), plain)
 
 
 @pytest.mark.usefixtures("loops")

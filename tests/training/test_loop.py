@@ -15,7 +15,7 @@ from antiphon.errors import UserError
 from antiphon.evaluation import metrics
 from antiphon.nn.model import Loss, Model, shifted
 from antiphon.training import checkpoint, loop
-from antiphon.training.optim import copied
+from antiphon.training.optim import Average, copied
 from antiphon.training.run import Run, State, open_run
 from antiphon.training.validate import Validation, Validator
 
@@ -269,6 +269,41 @@ def test_the_best_model_is_kept_not_the_last(tmp_path: Path, monkeypatch: pytest
     assert outcome.best == 1.0
     kept = weights(tmp_path / "model" / "model.safetensors")
     assert [all(torch.equal(kept[n], w) for n, w in some.items()) for some in validated] == [False, True, False, False]
+
+
+def test_the_best_mean_of_the_last_validations_is_kept_and_the_last_one_is_judged_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also at an end between two validations; each mean is of the weights at that validation and those before."""
+    plain: list[dict[str, torch.Tensor]] = []
+    judged: list[dict[str, torch.Tensor]] = []
+    whole, values = Average.at_validation, iter([5.0, 4.0, 3.0, 2.0])
+
+    def at_validation(self: Average, model: Model) -> dict[str, torch.Tensor]:
+        plain.append(copied(model))
+        return whole(self, model)
+
+    def loss(_: object, model: Model) -> float:
+        judged.append(copied(model))
+        return next(values)
+
+    monkeypatch.setattr(Average, "at_validation", at_validation)
+    monkeypatch.setattr("antiphon.training.validate.Validator.loss", loss)
+    chosen = {"metric": "loss", "steps": 17, "valid_every": 5, "average_last": 3, "learning_rate": 0.01}
+    outcome, _ = run(tmp_path, options(tmp_path, train=chosen))
+    assert outcome.best == 2.0 and len(plain) == len(judged) == 4
+    kept = weights(tmp_path / "model" / "model.safetensors")
+    for name, weight in kept.items():
+        mean = torch.stack([some[name] for some in plain[1:]]).mean(0)
+        torch.testing.assert_close(weight, mean)
+        assert torch.equal(weight, judged[3][name]) and not torch.equal(weight, plain[3][name])
+
+
+def test_r_drop_trains_and_validates_without_it(tmp_path: Path) -> None:
+    chosen: dict[str, Any] = {"train": {"r_drop": 2.0, "steps": 40, "learning_rate": 0.01, "valid_every": 20}}
+    run(tmp_path, options(tmp_path, model={"dropout_output": 0.2}, **chosen))
+    losses = [line["valid_loss"] for line in log(tmp_path / "model") if "valid_loss" in line]
+    assert losses[1] < losses[0] < 3.5
 
 
 def test_a_value_that_is_no_number_is_never_the_best() -> None:

@@ -26,7 +26,13 @@ Copying = tuple[Tensor, Tensor]  # [N] each: the logit of p_gen, and what copyin
 
 
 def plain_output_loss(
-    r: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float, copying: Copying | None = None
+    r: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    smoothing: float,
+    copying: Copying | None = None,
+    r_drop: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Output layer and label-smoothed cross entropy, as the equations stand.
 
@@ -38,6 +44,8 @@ def plain_output_loss(
         smoothing: probability mass spread evenly over the vocabulary (Szegedy 2016, section 7). With copying it smooths
             what the vocabulary's part costs: -log(p_gen exp(-smoothed loss) + (1 - p_gen) copied).
         copying: of a model that copies (See 2017, eq. 9).
+        r_drop: weight of (KL(p || q) + KL(q || p)) / 2 in the loss, where p is of an even row and q of the next one,
+            the same position under two dropouts (Wu 2021, eq. 2). Not with copying.
 
     Returns:
         the summed smoothed loss, and the summed negative log-likelihood, which has no gradient.
@@ -48,7 +56,11 @@ def plain_output_loss(
     if copying is not None:
         p_gen, mass = copying[0].sigmoid(), copying[1]
         loss, nll = (-(p_gen * (-cost).exp() + (1 - p_gen) * mass).log() for cost in (loss, nll))
-    return loss.sum(), nll.sum().detach()
+    total = loss.sum()
+    if r_drop:
+        log_q, log_p = log_p[1::2], log_p[::2]
+        total = total + r_drop / 2 * ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum()
+    return total, nll.sum().detach()
 
 
 class _OutputLoss(torch.autograd.Function):
@@ -57,9 +69,10 @@ class _OutputLoss(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, r: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float, low: torch.dtype,
-        z: Tensor | None, mass: Tensor | None,
+        r_drop: float, z: Tensor | None, mass: Tensor | None,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         w, rows = weight.to(low), chunk_rows(len(weight))
+        rows += rows % 2 if r_drop else 0  # both rows of a pair
         grad_r = torch.empty(r.shape, dtype=r.dtype, device=r.device)
         grad_weight, grad_bias = torch.zeros_like(weight), torch.zeros_like(bias)
         loss, nll = r.new_zeros((), dtype=bias.dtype), r.new_zeros((), dtype=bias.dtype)
@@ -69,8 +82,12 @@ class _OutputLoss(torch.autograd.Function):
             n = len(y)
             x = F.pad(r[i : i + rows].to(low), (0, 0, 0, -n % ROWS))
             logits = x @ w.T
+            apart, pull = _disagreement(logits[:n], bias) if r_drop else (None, None)
             chunk_loss, chunk_nll = cross_entropy(logits[:n], bias, y, smoothing)
             grad = logits  # in their place
+            if apart is not None and pull is not None:
+                loss += r_drop * apart
+                grad[:n] += r_drop * pull
             grad[n:] = 0
             if z is not None and mass is not None and grad_z is not None and grad_mass is not None:
                 mixed = _mixed(chunk_loss, chunk_nll, z[i : i + rows], mass[i : i + rows])
@@ -90,7 +107,7 @@ class _OutputLoss(torch.autograd.Function):
         scale = grads[0]
         grad_r, grad_weight, grad_bias = ctx.saved_tensors
         copying = (None if part is None else part * scale for part in ctx.copying)
-        return grad_r * scale.to(grad_r.dtype), grad_weight * scale, grad_bias * scale, None, None, None, *copying
+        return grad_r * scale.to(grad_r.dtype), grad_weight * scale, grad_bias * scale, None, None, None, None, *copying
 
 
 def _mixed(loss: Tensor, nll: Tensor, z: Tensor, mass: Tensor) -> tuple[Tensor, ...]:
@@ -104,6 +121,28 @@ def _mixed(loss: Tensor, nll: Tensor, z: Tensor, mass: Tensor) -> tuple[Tensor, 
     mixed, likely = (-torch.logaddexp(log_gen - cost, log_copy + mass.log()) for cost in (loss, nll))
     share = (log_gen - loss + mixed).exp()
     return mixed, likely, share, z.sigmoid() - share, -(log_copy + mixed).exp()
+
+
+def _disagreement(logits: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """(KL(p || q) + KL(q || p)) / 2 over the pairs of rows of a chunk, and its gradient in the logits.
+
+    With d = log p - log q it is the sum of (p - q) d / 2, and twice its gradient in the logits of p is
+    p (d - E_p[d]) + p - q.
+
+    Args:
+        logits: without the bias, rows of p and q in turn [n, V].
+        bias: [V].
+
+    Returns:
+        the sum [], and the gradient [n, V].
+    """
+    log_p = (logits.to(bias.dtype) + bias).log_softmax(-1).unflatten(0, (-1, 2))  # [n / 2, 2, V]
+    d = log_p[:, :1] - log_p[:, 1:]  # [n / 2, 1, V]
+    p = log_p.exp_()
+    apart = p[:, :1] - p[:, 1:]
+    total = torch.linalg.vecdot(apart, d).sum() / 2
+    grad = p * (d - torch.linalg.vecdot(p, d).unsqueeze(-1)) + apart
+    return total, (grad * grad.new_tensor([0.5, -0.5]).view(2, 1)).flatten(0, 1)
 
 
 def cross_entropy(logits: Tensor, bias: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
@@ -152,7 +191,13 @@ def log_p_of(r: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor
 
 
 def output_loss(
-    r: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float, copying: Copying | None = None
+    r: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    smoothing: float,
+    copying: Copying | None = None,
+    r_drop: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """`plain_output_loss` without more than `CHUNK` logits in memory, and without a second pass.
 
@@ -160,11 +205,12 @@ def output_loss(
     """
     if not torch.is_grad_enabled():
         rows = chunk_rows(len(weight))
+        rows += rows % 2 if r_drop else 0
         chunks = [slice(i, i + rows) for i in range(0, len(r), rows)]
         parts = [
             plain_output_loss(
                 r[at].to(weight.dtype), weight, bias, targets[at], smoothing,
-                None if copying is None else (copying[0][at], copying[1][at]),
+                None if copying is None else (copying[0][at], copying[1][at]), r_drop,
             )
             for at in chunks
         ]  # fmt: skip
@@ -172,5 +218,5 @@ def output_loss(
     device = r.device.type
     low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
     with torch.autocast(device, enabled=False):
-        loss, nll = _OutputLoss.apply(r, weight, bias, targets, smoothing, low, *(copying or (None, None)))
+        loss, nll = _OutputLoss.apply(r, weight, bias, targets, smoothing, low, r_drop, *(copying or (None, None)))
     return loss, nll
