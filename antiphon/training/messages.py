@@ -38,7 +38,9 @@ def say_start(run: Run) -> None:
     if run.state.update:
         run.reporter.say(f"resuming from update {run.state.update:,} (epoch {run.epochs:.2f})")
         if run.state.extended == run.state.update:
-            run.reporter.say("the training ends later or earlier than before: its learning rate rises again from zero")
+            run.reporter.say(
+                "the training has another end now: its learning rate rises again from zero to the new curve"
+            )
 
 
 def show(run: Run, loss: float, speed: float) -> None:

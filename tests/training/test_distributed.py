@@ -61,10 +61,15 @@ def chosen(folder: Path, batch: int, dropout: float = 0.0) -> Config:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the runs `two` without dropout, `whole` with it, and `killed`, which was to be as `whole`."""
+    """A folder with the runs `two` without dropout, `whole` with it, `timed`, and `killed`, to be as `whole`."""
     folder = tmp_path_factory.mktemp("distributed")
     plain, dropped = chosen(folder, 8), chosen(folder, 8, dropout=0.3)
-    jobs = [(plain, folder / "two", 0), (dropped, folder / "whole", 0), (dropped, folder / "killed", 11)]
+    limit = {"minutes": 0.03, "epochs": 1000.0, "schedule": "cosine", "valid_every": 1000, "learning_rate": 0.01}
+    timed = options(folder, train=limit)
+    jobs = [
+        (plain, folder / "two", 0), (dropped, folder / "whole", 0), (timed, folder / "timed", 0),
+        (dropped, folder / "killed", 11),
+    ]  # fmt: skip
     done = trained_by_two(folder, jobs)
     assert done.returncode != 0 and "2 processes" in done.stderr, done.stderr
     assert done.stderr.count("train.epochs = 2.5 is reached after") == 2, done.stderr  # said by the first process alone
@@ -83,6 +88,12 @@ def test_two_processes_are_one_with_the_doubled_batch(trained: Path, monkeypatch
     by_two = weights(trained / "two" / "model.safetensors")
     for name, weight in weights(trained / "one" / "model.safetensors").items():
         assert weight.sub(by_two[name]).abs().max() < 1e-4
+
+
+def test_two_processes_end_at_the_same_time_with_the_rate_at_zero(trained: Path) -> None:
+    lines = [line for line in log(trained / "timed") if "learning_rate" in line]
+    assert len(lines) > 2 and lines[-1]["learning_rate"] < 0.005 < lines[0]["learning_rate"]
+    assert (trained / "timed" / "model.safetensors").exists()
 
 
 def test_two_processes_resume_where_they_were_stopped(trained: Path) -> None:
