@@ -87,7 +87,7 @@ class _OutputLoss(torch.autograd.Function):
             grad = logits  # in their place
             if apart is not None and pull is not None:
                 loss += r_drop * apart
-                grad[:n] += r_drop * pull
+                grad[:n].add_(pull, alpha=r_drop)
             grad[n:] = 0
             if z is not None and mass is not None and grad_z is not None and grad_mass is not None:
                 mixed = _mixed(chunk_loss, chunk_nll, z[i : i + rows], mass[i : i + rows])
@@ -127,7 +127,7 @@ def _disagreement(logits: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """(KL(p || q) + KL(q || p)) / 2 over the pairs of rows of a chunk, and its gradient in the logits.
 
     With d = log p - log q it is the sum of (p - q) d / 2, and twice its gradient in the logits of p is
-    p (d - E_p[d]) + p - q.
+    p (d - E_p[d]) + p - q. In both a constant of the row drops out of d, so differences of logits do.
 
     Args:
         logits: without the bias, rows of p and q in turn [n, V].
@@ -136,13 +136,15 @@ def _disagreement(logits: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         the sum [], and the gradient [n, V].
     """
-    log_p = (logits.to(bias.dtype) + bias).log_softmax(-1).unflatten(0, (-1, 2))  # [n / 2, 2, V]
-    d = log_p[:, :1] - log_p[:, 1:]  # [n / 2, 1, V]
-    p = log_p.exp_()
-    apart = p[:, :1] - p[:, 1:]
-    total = torch.linalg.vecdot(apart, d).sum() / 2
-    grad = p * (d - torch.linalg.vecdot(p, d).unsqueeze(-1)) + apart
-    return total, (grad * grad.new_tensor([0.5, -0.5]).view(2, 1)).flatten(0, 1)
+    total, grad = bias.new_zeros(()), torch.empty_like(logits)
+    for part, out in zip(logits.split(ROWS), grad.split(ROWS), strict=True):  # as much as a cache holds
+        pairs = part.to(bias.dtype).unflatten(0, (-1, 2))  # [m, 2, V]
+        p, q = (pairs + bias).softmax(-1).unbind(1)  # [m, V]
+        d, apart = pairs[:, 0] - pairs[:, 1], p - q
+        total += torch.linalg.vecdot(apart, d).sum() / 2
+        out[::2] = torch.addcmul(apart, p, d - torch.linalg.vecdot(p, d).unsqueeze(1)) / 2
+        out[1::2] = torch.addcmul(apart, q, d - torch.linalg.vecdot(q, d).unsqueeze(1)) / -2
+    return total, grad
 
 
 def cross_entropy(logits: Tensor, bias: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
