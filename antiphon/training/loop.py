@@ -91,7 +91,7 @@ def train(
             show(run, tally.loss, tally.speed)
             if state.update % LOG_EVERY == 0:
                 run.log.write(state.update, {"epoch": run.epochs, **tally.values(done)})
-                if config.train.minutes and not state.validated:
+                if run.config.train.minutes and not state.validated:
                     state.closing = run.device.share(_closing_guess(run, tally.speed))
                 tally = Tally()
             if _validation_due(run):
