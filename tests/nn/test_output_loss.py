@@ -46,7 +46,7 @@ def test_the_disagreement_of_two_passes_equals_its_plain_twin(chunk: int, monkey
     targets = targets[::2].repeat_interleave(2)
     fused = output_loss.output_loss(r, weight, bias, targets, 0.1, r_drop=0.7)
     grads = torch.autograd.grad(fused[0] * 0.5, (r, weight, bias))
-    p, q = (part.double() for part in (r @ weight.T + bias).softmax(-1).unflatten(0, (-1, 2)).unbind(1))
+    p, q = (part.double() for part in (r @ weight.T + bias).softmax(-1).view(-1, 2, V).unbind(1))
     symmetric = (F.kl_div(q.log(), p, reduction="sum") + F.kl_div(p.log(), q, reduction="sum")) / 2
     whole = output_loss.plain_output_loss(r, weight, bias, targets, 0.1)
     plain = whole[0] + 0.7 * symmetric, whole[1]
