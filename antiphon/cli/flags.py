@@ -64,7 +64,10 @@ TargetField = Annotated[
     str | None, typer.Option("--target", help="Column name or number, or field, of the target; default: the second.")
 ]
 Preset = Annotated[
-    str, typer.Option("--preset", help="Set of options to start from; default: by the number of training pairs.")
+    str,
+    typer.Option(
+        "--preset", help="Set of options to start from, taken as it stands; default: chosen by a look at the data."
+    ),
 ]
 StartModel = Annotated[
     Path | None,
@@ -81,6 +84,27 @@ Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One option, over all others. May be repeated."),
 ]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        "--minutes",
+        min=0,
+        help="Fit the whole training into this time on this machine, by train.minutes; default: as many passes over "
+        "the data as suit them.",
+        show_default=False,
+    ),
+]
+DATA: dict[str, tuple[Any, Any]] = {  # annotation and default
+    "train": (Train, None),
+    "valid": (Valid, None),
+    "source": (SourceField, None),
+    "target": (TargetField, None),
+    "preset": (Preset, ""),
+    "start": (StartModel, None),
+    "files": (Files, None),
+    "sets": (Sets, None),
+    "minutes": (Minutes, None),
+}
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only messages.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 
@@ -298,6 +322,11 @@ def search(*names: str) -> Decorator:
         return {name: value for name, value in values.items() if value is not None}
 
     return spread("search", {name: (_search_flag(name, OPTIONS[name]), None) for name in names}, given)
+
+
+def data(make: Callable[[dict[str, Any]], Any], leave: Iterable[str] = ()) -> Decorator:
+    """Give a command the flags of data and options; its parameter `options` is what `make` makes of them."""
+    return spread("options", {name: flag for name, flag in DATA.items() if name not in leave}, make)
 
 
 def loading(make: Callable[[dict[str, Any]], Any], leave: Iterable[str] = ()) -> Decorator:

@@ -5,12 +5,12 @@ Modules are imported where they are used, so that help and errors come at once.
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -22,28 +22,78 @@ from antiphon.words import counted
 
 if TYPE_CHECKING:
     from antiphon.config.sections import Config
+    from antiphon.data.kind import Kind
     from antiphon.progress import Reporter
+    from antiphon.training.plan import Plan
+
+    Measure = Callable[[Config, int, int], float]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a command was given of data and options."""
+
+    train: list[str] | None
+    valid: list[str] | None
+    source: str | None
+    target: str | None
+    preset: str
+    files: list[Path] | None
+    sets: list[str] | None
+    start: Path | None = None
+    minutes: float | None = None
+
+    def load(self, plan: "Plan | None" = None, more: Sequence[str] = ()) -> "Config":
+        """The configuration, over the options that were chosen for the data, and with more of them over all others."""
+        from antiphon.config import loading
+
+        preset, under = (plan.preset, plan.values) if plan else ("", None)
+        sets = [*(self.sets or ()), *more]
+        return loading.load(self.preset or preset, self.files or (), sets, self._flags, _started, under)
+
+    @property
+    def chosen(self) -> dict[str, dict[str, Any]]:
+        """The options that were given, by section and key."""
+        from antiphon.config import loading
+
+        return loading.given(self.files or (), self.sets or (), self._flags)
+
+    @property
+    def _flags(self) -> dict[str, dict[str, Any]]:
+        start = None if self.start is None else str(self.start)
+        return {
+            "data": given(train=self.train or None, valid=self.valid or None, source=self.source, target=self.target),
+            "train": given(start=start, minutes=self.minutes),
+        }
+
+
+def _started(model: str) -> "Config":
+    from antiphon.training import warm_start
+
+    return warm_start.options(model)
+
+
+def _options(values: dict[str, Any]) -> Options:
+    return Options(**values)
 
 
 @command
+@flags.data(_options)
 def train(
+    options: Options,
     out: flags.NewModel,
-    train: flags.Train = None,
-    valid: flags.Valid = None,
-    source: flags.SourceField = None,
-    target: flags.TargetField = None,
-    preset: flags.Preset = "",
-    start: flags.StartModel = None,
-    files: flags.Files = None,
-    sets: flags.Sets = None,
     quiet: flags.Quiet = False,
     reference: flags.Reference = False,
 ) -> None:
     """Train a model on pairs of text. The same command resumes a training that was stopped.
 
+    Without a preset, it looks at the data and chooses characters or subwords, the size of the model, the number of
+    passes and the metric, and says why. Options that you give stay as they are.
+
     \b
     Examples:
       antiphon train --train pairs.tsv --out model
+      antiphon train --train pairs.tsv --minutes 10 --out model
       antiphon train --train train.en,train.de --valid dev.en,dev.de --out model
       antiphon train --train qa.csv --source question --target answer --out model
       antiphon train --train pairs.tsv --preset base --set train.epochs=5 --out model
@@ -54,17 +104,19 @@ def train(
 
     reporter = Reporter(quiet)
     reporter.console.quiet = not first()
-    load = _loader(train, valid, source, target, files, sets, start)
     with _alike():
-        config = load(preset)
+        config = options.load()
         _check_train(config)
         if "WORLD_SIZE" in os.environ and _reads_stdin(config):
             raise UserError("standard input cannot be shared among processes; write it to a file first")
     from antiphon.training import loop as training
+    from antiphon.training.speed import pairs_a_second
+
+    def setup(config: "Config") -> "Config":
+        return options.load(_kept_plan(config, options, out / "run", reporter, pairs_a_second))
 
     with reporter:
-        with_preset = partial(_with_preset, load=load, reporter=reporter, folder=out / "run" / "data")
-        training.train(config, out, typed(), reporter, setup=with_preset)
+        training.train(config, out, typed(), reporter, setup=setup)
         reporter.say(
             f"next: antiphon generate {shlex.quote(str(out))} < texts.txt\n"
             f"      antiphon evaluate {shlex.quote(str(out))} --data test.tsv"
@@ -72,20 +124,16 @@ def train(
 
 
 @command
+@flags.data(_options, leave=("start", "minutes"))
 def check(
-    train: flags.Train = None,
-    valid: flags.Valid = None,
+    options: Options,
     test: flags.Test = None,
-    source: flags.SourceField = None,
-    target: flags.TargetField = None,
-    preset: flags.Preset = "",
-    files: flags.Files = None,
-    sets: flags.Sets = None,
     as_json: flags.AsJson = False,
 ) -> None:
     """Check the data before a training: sizes, lengths, what is damaged, repeated, or in both training and test.
 
-    It also estimates the model's size and memory. The exit status is 2 if a training would refuse the data.
+    It also says what kind of data they are, what a training would choose for them, and the model's size and memory. The
+    exit status is 2 if a training would refuse the data.
 
     \b
     Examples:
@@ -96,35 +144,32 @@ def check(
     from antiphon.data import check
     from antiphon.progress import Reporter
 
-    load = _loader(train, valid, source, target, files, sets)
-    config = load(preset)
+    config, kind, plan = options.load(), None, None
     data = config.data
     if not (data.train or data.valid or test):
         raise UserError("nothing to check: name a corpus, such as --train pairs.tsv")
     with Reporter() as reporter:
         if data.train and not any(spec.startswith("-") for spec in data.train):
-            config = _with_preset(config, load, reporter.without_messages())
+            kind, plan = _planned(config, options)
+            config = options.load(plan)
         report = check.inspect(
             data.train, data.valid, test or (), data.source, data.target, config,
-            lambda done: reporter.show("reading", done, None) if reporter.moving else None,
+            lambda done: reporter.show("reading", done, None) if reporter.moving else None, kind,
         )  # fmt: skip
-    print(to_json(report.as_dict())) if as_json else print(*report.lines(), sep="\n")
+    if as_json:
+        print(to_json(report.as_dict() | {"plan": asdict(plan) if plan else None}))
+    else:
+        print(*report.lines(), *_said(plan, "a training would choose"), sep="\n")
     if not report.ok:
         raise typer.Exit(2)
 
 
 @command
+@flags.data(_options, leave=("minutes",))
 def tune(
+    options: Options,
     out: flags.NewStudy,
     vary: flags.Vary,
-    train: flags.Train = None,
-    valid: flags.Valid = None,
-    source: flags.SourceField = None,
-    target: flags.TargetField = None,
-    preset: flags.Preset = "",
-    start: flags.StartModel = None,
-    files: flags.Files = None,
-    sets: flags.Sets = None,
     trials: flags.Trials = 20,
     minutes: flags.TrialMinutes = None,
     quiet: flags.Quiet = False,
@@ -143,18 +188,18 @@ def tune(
     from antiphon.progress import Reporter
     from antiphon.training import tune as tuning
 
-    load = _loader(train, valid, source, target, files, sets, start)
-    config = load(preset)
+    config = options.load()
     _check_train(config)
     if _reads_stdin(config):
         raise UserError("standard input can be read once, and every trial reads; write it to a file first")
     limit = [] if minutes is None else [f"train.minutes={minutes}"]
     with Reporter(quiet) as reporter:
-        if not config.train.start:
-            preset = _with_preset(config, load, reporter).preset
+        _, plan = _planned(config, options)
+        for line in _said(plan, "chosen for the data"):
+            reporter.say(line)
 
         def load_trial(more: Sequence[str], limited: bool) -> "Config":
-            return load(preset, [*(limit if limited else ()), *more])
+            return options.load(plan, [*(limit if limited else ()), *more])
 
         for line in tuning.tune(load_trial, vary, trials, out, typed(), reporter):
             print(line, flush=True)
@@ -248,58 +293,57 @@ def demo(
             print(line, flush=True)
 
 
-class _Load(Protocol):
-    """Builds the configuration that a command's flags ask for."""
-
-    def __call__(self, preset: str, more: Sequence[str] = ()) -> "Config":
-        """The configuration with this preset, and with more `section.key=value` over all others."""
-
-
-def _loader(
-    train: Sequence[str] | None,
-    valid: Sequence[str] | None,
-    source: str | None,
-    target: str | None,
-    files: Iterable[Path] | None,
-    sets: Sequence[str] | None,
-    start: Path | None = None,
-) -> _Load:
-    from antiphon.config import loading
-
-    def started(model: str) -> "Config":
-        from antiphon.training import warm_start
-
-        return warm_start.options(model)
-
-    over = {
-        "data": given(train=train or None, valid=valid or None, source=source, target=target),
-        "train": given(start=None if start is None else str(start)),
-    }
-
-    def load(preset: str, more: Sequence[str] = ()) -> "Config":
-        return loading.load(preset, files or (), [*(sets or ()), *more], over, started)
-
-    return load
-
-
-def _with_preset(config: "Config", load: _Load, reporter: "Reporter", folder: Path | None = None) -> "Config":
-    """The configuration with the preset that suits its number of training pairs, where none is named.
+def _planned(
+    config: "Config", options: Options, folder: Path | None = None, measure: "Measure | None" = None
+) -> "tuple[Kind | None, Plan | None]":
+    """The kind of the data, and what is chosen for them.
 
     Args:
-        config: without that preset.
-        load: builds it with a preset.
-        reporter: where the choice is reported.
-        folder: where a training keeps its prepared data; None: the corpora are read.
-    """
-    if config.preset or config.train.start:
-        return config
-    from antiphon.config.loading import preset_for
-    from antiphon.data.prepare import count
+        config: without what is chosen.
+        options: what the command was given.
+        folder: where a training keeps its prepared data; None: what cannot be read is left out.
+        measure: measures the speed of a configuration with sources and targets of some length.
 
-    pairs = count(config.data, folder)
-    preset = preset_for(pairs)
-    reporter.say(f"preset {preset}, chosen for {counted(pairs, 'training pair')}; --preset names another")
-    return load(preset)
+    Returns:
+        Nothing is chosen where a preset or a model to start from is named, but that the time decides about the end.
+    """
+    from antiphon.data import kind as kinds
+    from antiphon.data.prepare import training_pairs
+    from antiphon.training import plan as planning
+
+    chosen = options.chosen
+    if config.train.start:
+        return None, planning.Plan("", planning.named(chosen), [])
+    facts = kinds.facts(training_pairs(config.data, folder))
+    kind = "sentences" if config.dialogue.turns else kinds.kind(facts)
+    if config.preset:
+        return kind, planning.Plan("", planning.named(chosen), [])
+
+    def speed(preset: str, values: planning.Values, source: int, target: int) -> float:
+        assert measure is not None
+        return measure(options.load(planning.Plan(preset, values, [])), source, target)
+
+    return kind, planning.plan(facts, kind, chosen, speed if measure else None)
+
+
+def _kept_plan(config: "Config", options: Options, run: Path, reporter: "Reporter", measure: "Measure") -> "Plan":
+    """What is chosen for a training: when it is resumed, the same as before, and nothing is measured again."""
+    from antiphon.training import plan as planning
+
+    if plan := planning.read(run):
+        return plan
+    _, plan = _planned(config, options, run / "data", measure)
+    for line in _said(plan, "chosen for the data"):
+        reporter.say(line)
+    planning.write(run, plan)
+    return plan
+
+
+def _said(plan: "Plan | None", title: str) -> Iterator[str]:
+    """What was chosen and why, in lines."""
+    if plan and plan.reasons:
+        yield f"{title}; options that you give stay as they are:"
+        yield from (f"  {reason}" for reason in plan.reasons)
 
 
 def _check_train(config: "Config") -> None:

@@ -25,17 +25,13 @@ def presets() -> dict[str, str]:
     return {f.name.removesuffix(".toml"): f.read_text("utf-8").splitlines()[0].lstrip("# ") for f in ordered}
 
 
-def preset_for(pairs: int) -> str:
-    """The preset that suits a number of training pairs when the user names none."""
-    return "tiny" if pairs < 20_000 else "small" if pairs < 500_000 else "base"
-
-
 def load(
     preset: str = "",
     files: Iterable[Path] = (),
     sets: Iterable[str] = (),
     over: Mapping[str, Mapping[str, Any]] | None = None,
     started: Callable[[str], Config] | None = None,
+    under: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Config:
     """Build a configuration from its layers.
 
@@ -45,22 +41,17 @@ def load(
         sets: `section.key=value` strings, which override all others; a value is TOML, or a plain word.
         over: sections and their values, such as command-line flags; they override the files.
         started: gives the options of the model folder that `train.start` names, which all others override.
+        under: sections and their values over the preset and under all others, such as `training.plan` chooses.
 
     Raises:
         UserError: a file cannot be read, a key is unknown, a value is of the wrong kind or out of range.
     """
-    layers: list[tuple[str, dict[str, Any]]] = [(str(f), _toml(f)) for f in files]
-    named = ""
-    for origin, layer in layers:
-        name = layer.pop("preset", "")
-        if not isinstance(name, str):
-            raise UserError(f"{origin}: preset = {name!r}: write a preset's name in quotes")
-        named = name or named
+    named, layers = _layers(files, sets, over)
     preset = preset or named
+    if under:
+        layers.insert(0, ("chosen for the data", under))
     if preset:
         layers.insert(0, (f"preset {preset}", _preset(preset)))
-    layers.append(("command line", {k: dict(v) for k, v in (over or {}).items()}))
-    layers += [(f"--set {text}", _set(text)) for text in sets]
     merged = _merged(layers)
     start = merged.get("train", {}).get("start")
     if start and started:
@@ -72,9 +63,34 @@ def load(
     return config
 
 
-def _merged(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
+def given(
+    files: Iterable[Path] = (), sets: Iterable[str] = (), over: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
+    """The options that the user gives, by section and key, without a preset and defaults; arguments as of `load`."""
+    return _merged(_layers(files, sets, over)[1])
+
+
+def _layers(
+    files: Iterable[Path], sets: Iterable[str], over: Mapping[str, Mapping[str, Any]] | None
+) -> tuple[str, list[tuple[str, Mapping[str, Any]]]]:
+    """The preset that the files name, and the layers over it, each with its origin."""
+    layers: list[tuple[str, Mapping[str, Any]]] = []
+    named = ""
+    for path in files:
+        layer = _toml(path)
+        name = layer.pop("preset", "")
+        if not isinstance(name, str):
+            raise UserError(f"{path}: preset = {name!r}: write a preset's name in quotes")
+        named = name or named
+        layers.append((str(path), layer))
+    layers.append(("command line", over or {}))
+    layers += [(f"--set {text}", _set(text)) for text in sets]
+    return named, layers
+
+
+def _merged(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
     """The sections of all layers; each layer, which has its origin beside it, overrides the ones before."""
-    merged: dict[str, Any] = {}
+    merged: dict[str, dict[str, Any]] = {}
     for origin, layer in layers:
         for name, values in layer.items():
             _check_keys(origin, name, values)

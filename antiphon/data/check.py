@@ -8,6 +8,7 @@ from antiphon.config.memory import Estimate, estimate, readable
 from antiphon.config.sections import Config
 from antiphon.data import findings
 from antiphon.data.findings import NAMES, Finding
+from antiphon.data.kind import MEANING, Kind
 from antiphon.data.scan import Scan, Side, language_identifier
 from antiphon.errors import extra
 from antiphon.words import counted
@@ -31,6 +32,7 @@ class Report:
     parts: list[Part]
     findings: list[Finding]
     estimate: Estimate | None  # None: no configuration, or training data that cannot be read
+    kind: Kind | None = None  # of task that the training data look like; None: it was not looked at
 
     @property
     def ok(self) -> bool:
@@ -52,6 +54,8 @@ class Report:
                     kinds = [f"script {side.script}"] if side.script else []
                     kinds += [f"language {side.language}"] if side.language else []
                     yield f"  {name} looks like: {', '.join(kinds) or 'unknown'}"
+        if self.kind:
+            yield f"kind of data: {self.kind} ({MEANING[self.kind]})"
         if self.estimate:
             e = self.estimate
             yield (
@@ -72,6 +76,7 @@ def inspect(
     target: str = "",
     config: Config | None = None,
     progress: Callable[[int], None] | None = None,
+    kind: Kind | None = None,
 ) -> Report:
     """Read all corpora once and report on them; what cannot be read becomes a finding, not an exception.
 
@@ -83,6 +88,7 @@ def inspect(
         target: column or field of the target.
         config: configuration that the data must fit, and whose memory is estimated; None: only the data are looked at.
         progress: called now and then with the number of pairs read so far.
+        kind: of task that the training data look like.
     """
     scans: list[Scan] = []
     for name, specs in (("train", train), ("valid", valid), ("test", test)):
@@ -98,6 +104,7 @@ def inspect(
             some += [*findings.of_overlap(scans[0], scan), *findings.of_direction(sides[0], both, scan.name)]
         if scan.name == "train" and config:
             some += findings.of_limits(scan, config)
+            some += findings.of_kind(kind, config)
     some += findings.of_counts(scans, held_out=not valid)
     if identifier is None:
         advice = extra("check")
@@ -108,4 +115,4 @@ def inspect(
         some += findings.of_memory(size)
     some.sort(key=lambda finding: ("error", "warning", "note").index(finding.severity))
     parts = [Part(scan.name, scan.specs, scan.pairs, *both) for scan, both in zip(scans, sides, strict=True)]
-    return Report(parts, some, size)
+    return Report(parts, some, size, kind)

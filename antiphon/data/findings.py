@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from antiphon.config.memory import Estimate, machine_memory, readable
 from antiphon.config.sections import Config
+from antiphon.data.kind import Kind
 from antiphon.data.scan import EXAMPLES, Scan, Side, among
 from antiphon.words import counted
 
@@ -178,6 +179,13 @@ def of_limits(scan: Scan, config: Config) -> Iterator[Finding]:
             advice = f"raise data.max_{side}_length, or shorten the texts"
             severity: Severity = "warning" if longer * 100 > scan.pairs else "note"
             yield Finding(severity, "too_long", message, advice=advice)
+
+
+def of_kind(kind: Kind | None, config: Config) -> Iterator[Finding]:
+    """Pieces that do not suit the kind of data."""
+    if kind == "spellings" and config.text.kind in ("bpe", "unigram"):
+        message = f"training: the data are spellings, and text.kind = '{config.text.kind}' makes subwords of them"
+        yield Finding("note", "subwords", message, advice="characters learn more: text.kind = 'char'")
 
 
 def of_counts(scans: Sequence[Scan], held_out: bool) -> Iterator[Finding]:

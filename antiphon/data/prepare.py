@@ -92,29 +92,20 @@ def prepare(
     return _load(folder, state)
 
 
-def count(data: Data, folder: Path | None = None) -> int:
-    """Number of training pairs, read from the corpora unless they are prepared in the folder.
+def training_pairs(data: Data, folder: Path | None = None) -> Iterator[tuple[str, str]]:
+    """The sources and targets of the training corpora, for a look at them before they are prepared.
 
     Without a folder, what cannot be read is left out: a training reports it. Standard input needs a folder:
     it is kept there, as `prepare` does, so that it can be read again.
     """
     if folder is None:
-        return sum(_readable(spec, data) for spec in data.train)
-    state = _read_state(folder)
-    if state is not None:
-        return int(state["pairs"])
+        for spec in data.train:
+            with suppress(UserError):
+                yield from (record[:2] for record in records(spec, data.source, data.target) if not record.kind)
+        return
     with told(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    return sum(1 for _ in _read(_spooled(folder, data), "train"))
-
-
-def _readable(spec: str, data: Data) -> int:
-    """Number of lines of a corpus up to its end, or to where it cannot be read."""
-    lines = 0
-    with suppress(UserError):
-        for _ in records(spec, data.source, data.target):
-            lines += 1
-    return lines
+    yield from _read(_spooled(folder, data), "train")
 
 
 # What was prepared, and what is asked for now

@@ -1,7 +1,7 @@
 """Writing systems with and without spaces between words, by a language's code or by the characters of its texts."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 Writing = Literal["spaced", "zh", "ja", "unspaced"]
@@ -37,6 +37,17 @@ def writing_of(texts: Iterable[str], language: str = "") -> Writing:
     if kana > 0.05 * (kana + han):  # Chinese has a few kana at most, Japanese at least a third
         return "ja"
     return "zh" if han > len(unspaced) / 2 else "unspaced"
+
+
+def unspaced_share(characters: Mapping[str, int]) -> float:
+    """The share of the letters that belong to scripts without spaces.
+
+    Args:
+        characters: how often each occurs.
+    """
+    letters = sum(count for character, count in characters.items() if character.isalpha())
+    unspaced = sum(count for character, count in characters.items() if _UNSPACED.match(character))
+    return min(1.0, unspaced / max(1, letters))
 
 
 def units(text: str, writing: Writing) -> Sequence[str]:

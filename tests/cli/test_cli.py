@@ -110,13 +110,14 @@ def test_the_program_starts_at_once() -> None:
 # train
 
 
-def test_training_says_its_preset_and_what_to_type_next(training: tuple[Path, Result]) -> None:
+def test_training_says_what_it_chose_and_what_to_type_next(training: tuple[Path, Result]) -> None:
     out, result = training
     assert result.stdout == ""
-    assert "preset tiny, chosen for 300 training pairs" in result.stderr
+    assert "the data look like spellings" in result.stderr and "pieces: word, as you ask" in result.stderr
+    assert "preset fast" in result.stderr and "for 300 pairs" in result.stderr
     assert f"antiphon generate '{out}'" in result.stderr
     written = json.loads((out / "config.json").read_text("utf-8"))["config"]
-    assert written["preset"] == "tiny"
+    assert written["preset"] == "fast" and written["train"]["metric"] == "exact_match"
     assert written["text"]["kind"] == "word" and written["model"]["encoder_hidden"] == 24
     assert "copy model" in (out / "README.md").read_text("utf-8")
 
@@ -125,7 +126,7 @@ def test_the_same_command_finds_the_training_finished(pairs: Path, training: tup
     out, _ = training
     before = (out / "model.safetensors").read_bytes()
     again = good("train", "--train", pairs, "--out", out, *SETS)
-    assert "finished" in again.stderr
+    assert "finished" in again.stderr and "look like" not in again.stderr
     assert (out / "model.safetensors").read_bytes() == before
 
 
@@ -137,16 +138,46 @@ def test_files_of_options_lie_over_the_preset_and_under_set(pairs: Path, tmp_pat
     second.write_text("[train]\nseed = 6\n", "utf-8")
     out = tmp_path / "model"
     result = good("train", "--config", first, "--config", second, "--out", out, "--quiet", *SETS)
-    assert "chosen for" not in result.stderr
+    assert "chosen for the data" not in result.stderr
     written = json.loads((out / "config.json").read_text("utf-8"))["config"]
     assert written["preset"] == "small" and written["train"]["seed"] == 6 and written["train"]["steps"] == 1
     assert written["data"]["train"] == [pairs.as_posix()]
 
 
+def test_a_training_fits_into_its_minutes_and_keeps_its_plan(pairs: Path, tmp_path: Path) -> None:
+    sets = ["--set", "train.threads=1", "--set", "train.tensorboard=false", "--set", "train.valid_sentences=5"]
+    arguments = ["train", "--train", pairs, "--out", tmp_path / "model", *sets]
+    first = good(*arguments, "--minutes", "0.02")
+    assert "on this machine" in first.stderr
+    written = json.loads((tmp_path / "model" / "config.json").read_text("utf-8"))["config"]
+    assert written["train"]["minutes"] == 0.02 and written["text"]["kind"] == "word"
+    plan = (tmp_path / "model" / "run" / "plan.json").read_bytes()
+    again = good(*arguments, "--minutes", "0.03")
+    assert "on this machine" not in again.stderr
+    assert (tmp_path / "model" / "run" / "plan.json").read_bytes() == plan
+
+
+def test_a_named_preset_is_taken_as_it_stands(pairs: Path, tmp_path: Path) -> None:
+    arguments = ["train", "--train", pairs, "--preset", "tiny", *SETS, "--set", "train.steps=1"]
+    good(*arguments, "--out", tmp_path / "model")
+    written = json.loads((tmp_path / "model" / "config.json").read_text("utf-8"))["config"]
+    assert written["preset"] == "tiny" and written["model"]["cell"] == "lstm" and written["train"]["metric"] == "bleu"
+
+
+def test_check_says_the_kind_of_data_and_what_would_be_chosen(pairs: Path) -> None:
+    text = good("check", "--train", pairs).stdout
+    assert "kind of data: spellings" in text and "a training would choose" in text and "exact_match" in text
+    report = json.loads(good("check", "--train", pairs, "--set", "text.kind=bpe", "--json").stdout)
+    assert report["kind"] == "spellings" and report["plan"]["preset"] == "fast"
+    assert [finding["name"] for finding in report["findings"] if finding["name"] == "subwords"] == ["subwords"]
+    named = json.loads(good("check", "--train", pairs, "--preset", "fast", "--json").stdout)
+    assert named["kind"] == "spellings" and "subwords" in [finding["name"] for finding in named["findings"]]
+
+
 def test_training_reads_standard_input_and_goes_on_without_it(pairs: Path, tmp_path: Path) -> None:
     steps = ["--set", "train.steps=2"]
     arguments = ["train", "--train", "-", "--out", tmp_path / "model", *SETS, *steps]
-    assert "for 300 training pairs" in good(*arguments, stdin=pairs.read_bytes()).stderr
+    assert "for 300 pairs" in good(*arguments, stdin=pairs.read_bytes()).stderr
     assert "finished" in good(*arguments, stdin=b"").stderr
 
 

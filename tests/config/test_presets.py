@@ -13,7 +13,7 @@ from antiphon.nn.decoder import ParallelDecoder
 from antiphon.nn.model import Model, build
 
 PAPERS = ["sutskever2014", "cho2014", "bahdanau2015", "luong2015", "tensorflow_tutorial"]
-SIZED = ["tiny", "small", "base"]  # taken by the size of the data
+SIZED = ["tiny", "small", "base"]  # for more and more data
 OURS = [*SIZED, "fast"]
 
 
@@ -190,7 +190,6 @@ def test_tensorflow_tutorial() -> None:
 def test_our_own_grow_with_the_data() -> None:
     sizes = [parameters(full(name)) for name in SIZED]
     assert [round(size / 1e6) for size in sizes] == [1, 9, 40]
-    assert [loading.load(loading.preset_for(pairs)).preset for pairs in (5000, 29_000, 2_000_000)] == SIZED
     for name in SIZED:
         c = loading.load(name)
         assert c.model.tie == "all" and c.text.joint and c.train.label_smoothing == 0.1
