@@ -295,7 +295,7 @@ def demo(
 
 def _planned(
     config: "Config", options: Options, folder: Path | None = None, measure: "Measure | None" = None
-) -> "tuple[Kind | None, Plan | None]":
+) -> "tuple[Kind | None, Plan]":
     """The kind of the data, and what is chosen for them.
 
     Args:
@@ -330,8 +330,9 @@ def _kept_plan(config: "Config", options: Options, run: Path, reporter: "Reporte
     """What is chosen for a training: when it is resumed, the same as before, and nothing is measured again."""
     from antiphon.training import plan as planning
 
-    if plan := planning.read(run):
-        return plan
+    kept = planning.read(run)
+    if kept:
+        return kept
     _, plan = _planned(config, options, run / "data", measure)
     for line in _said(plan, "chosen for the data"):
         reporter.say(line)

@@ -208,8 +208,7 @@ def _text(facts: Facts, kind: Kind, row: Row, unit: str, chosen: Chosen) -> dict
     pieces = max(pieces, _alphabet(facts)) if unit != "word" else pieces
     separate = kind in ("spellings", "commands") and chosen.get("model", {}).get("tie") != "all"
     joint = bool(own.get("joint", not separate and not own.get("source_size")))
-    text = {"kind": unit, "size": pieces, "joint": joint}
-    return text | ({"normalise": "nfc"} if unit == "bpe" else {})
+    return {"kind": unit, "size": pieces, "joint": joint}
 
 
 def _alphabet(facts: Facts) -> int:
@@ -233,12 +232,12 @@ def _limits(facts: Facts, kind: Kind, unit: str) -> dict[str, Any]:
 
 
 def _search(kind: Kind) -> dict[str, Any]:
-    return {
-        "sentences": {},
+    options: dict[Kind, dict[str, Any]] = {
         "summaries": {"block_ngrams": 3},  # summaries repeat themselves
         "spellings": {"length_penalty": "none"},
         "commands": {"length_penalty": "none", "beam": 1},
-    }[kind]
+    }
+    return options.get(kind, {})
 
 
 def _model(kind: Kind, row: Row, size: str, joint: bool, chosen: Chosen) -> dict[str, Any]:

@@ -37,9 +37,10 @@ def pairs_a_second(config: Config, source: int, target: int) -> float:
         share = SHAPES[number % len(SHAPES)]
         lengths = [max(2, round(share * length)) for length in (source, target)]
         rows = t.batch if t.batch_unit == "sentences" else max(1, t.batch // lengths[1])
-        sides = [torch.from_numpy(rng.integers(len(SPECIALS), size, (rows, length))) for length in lengths]
+        pieces = [rng.integers(len(SPECIALS), size, (rows, length)) for length in lengths]
+        sources, targets = (torch.from_numpy(side).to(device.torch) for side in pieces)
         with device.products():
-            loss = model.loss(*(side.to(device.torch) for side in sides), t.label_smoothing)
+            loss = model.loss(sources, targets, t.label_smoothing)
         torch.autograd.backward(loss.total / loss.pieces)
         optim.step()
         optim.zero_grad()
