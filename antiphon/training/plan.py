@@ -197,7 +197,7 @@ def _unit(facts: Facts, kind: Kind, chosen: Chosen) -> tuple[str, str]:
         return "char", "pieces: characters rather than subwords, because every letter counts"
     if min(source.unspaced, target.unspaced) > 0.5 and target.characters <= SHORT_LINE:
         return "char", "pieces: characters, because lines are short and the script has no spaces"
-    return "bpe", f"pieces: {{pieces:,}} subwords (BPE), so many as {counted(facts.pairs, 'pair')} can teach"
+    return "bpe", f"pieces: {{pieces:,}} subwords (BPE), as many as {counted(facts.pairs, 'pair')} can teach"
 
 
 def _text(facts: Facts, kind: Kind, row: Row, unit: str, chosen: Chosen) -> dict[str, Any]:
@@ -266,7 +266,7 @@ def _train(kind: Kind, facts: Facts, size: str, epochs: int, passes: float, upda
         "ema": next(decay for most, decay in EMA if updates <= most),
         "metric": _metric(kind, facts.target),
         "valid_every": max(1, round(updates / validations)),
-        "valid_start": float(round(FROM * passes, 1)),
+        "valid_start": round(FROM * passes, 2),
         "patience": 0,
     }
     if size in LEARNING_RATE:
