@@ -142,7 +142,8 @@ def plan(facts: Facts, kind: Kind, chosen: Chosen, speed: Speed | None = None) -
         )
     values = sized(size)
     epochs = min(SPARE * row.passes, max(row.passes, fitting)) if fitting < ALWAYS else row.passes
-    passes = min(float(chosen.get("train", {}).get("epochs", epochs)), fitting)
+    # However many passes the user asks for, validations come as often as in the longest training of the table.
+    passes = min(float(chosen.get("train", {}).get("epochs", epochs)), fitting, SPARE * row.passes)
     updates = max(1.0, passes * facts.pairs * (lengths[1] + 1) * PADDING / batch)
     values["train"] |= _train(kind, facts, size, math.ceil(epochs), passes, updates)
     return Plan(_preset(size), values, [
